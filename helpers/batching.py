@@ -1,0 +1,109 @@
+"""From texts to batches: tokenise once, group texts of like length, pad each batch to its own longest text.
+
+Taught in notebook 01, sections 3 and 4.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Token ids of every text, unpadded, with the labels that belong to them.
+
+    `labels` has shape `(rows,)` and int64 for one label per text, `(rows, labels)` and float32 for several, or is None.
+    `truncated` counts the texts that were longer than `max_length` tokens and lost their end.
+    """
+
+    input_ids: list[list[int]]
+    pad_id: int
+    labels: np.ndarray | None = None
+    truncated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens per text, special tokens included, shape `(rows,)`."""
+        return np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
+
+
+def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts:
+    """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too."""
+    full = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+    too_long = [row for row, ids in enumerate(full) if len(ids) > max_length]
+    if too_long:  # let the tokenizer cut: it knows which special tokens must stay at the end
+        shortened = tokenizer([texts[row] for row in too_long], truncation=True, max_length=max_length)["input_ids"]
+        for row, ids in zip(too_long, shortened, strict=True):
+            full[row] = ids
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return EncodedTexts(full, pad_id, None if labels is None else np.asarray(labels), len(too_long))
+
+
+def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
+    """Tokenise one split of a dataset that `load_data` returned, and bring its labels along."""
+    if "labels" in split.column_names:
+        labels = np.asarray(split["labels"], dtype=np.float32)
+    else:
+        labels = np.asarray(split["label"], dtype=np.int64)
+    return encode_texts(list(split["text"]), tokenizer, max_length, labels)
+
+
+def make_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int = 0) -> list[np.ndarray]:
+    """Return row numbers, batch by batch: every row exactly once, each batch of texts of like length.
+
+    Rows are shuffled, sorted by length within pools of 50 batches, cut, and the batches shuffled: a compromise
+    between no padding (sort everything) and full randomness (sort nothing). The order depends on `(seed, epoch)` alone.
+    """
+    lengths = np.asarray(lengths)
+    generator = np.random.default_rng((seed, epoch))
+    order = generator.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), 50 * batch_size):
+        pool = order[start : start + 50 * batch_size]
+        pool = pool[np.argsort(-lengths[pool], kind="stable")]
+        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def cut_by_tokens(rows: np.ndarray, lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Cut `rows` into parts that, padded to their longest text, hold at most `max_tokens` tokens each.
+
+    The rows are sorted first, longest text first, so that a lack of memory shows at once and padding is rare. A text
+    longer than `max_tokens` gets a part of its own. This budget, unlike a number of rows, is what memory depends on.
+    """
+    rows = rows[np.argsort(-lengths[rows], kind="stable")]
+    parts, start = [], 0
+    while start < len(rows):
+        fits = max(1, max_tokens // max(1, int(lengths[rows[start]])))
+        parts.append(rows[start : start + fits])
+        start += fits
+    return parts
+
+
+def collate(encoded: EncodedTexts, rows: np.ndarray, device: str | torch.device = "cpu") -> dict[str, torch.Tensor]:
+    """Return `input_ids` and `attention_mask`, both `(batch, length)`, and `labels` if there are any.
+
+    `length` is that of the longest of these rows: padding on the right, and no more of it than needed.
+    """
+    longest = max(len(encoded.input_ids[row]) for row in rows)
+    input_ids = np.full((len(rows), longest), encoded.pad_id, dtype=np.int64)  # (batch, length)
+    attention_mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids = encoded.input_ids[row]
+        input_ids[i, : len(ids)] = ids
+        attention_mask[i, : len(ids)] = 1
+    batch = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+    if encoded.labels is not None:
+        batch["labels"] = torch.from_numpy(encoded.labels[rows])
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def padding_share(lengths: np.ndarray, batches: list[np.ndarray], pad_to: int | None = None) -> float:
+    """Return which share of all token places is padding, between 0 and 1, when each batch is padded to its longest
+    text, or to `pad_to` tokens."""
+    places = sum(len(rows) * (pad_to or int(lengths[rows].max())) for rows in batches)
+    return 1 - int(np.minimum(lengths, pad_to or lengths.max()).sum()) / places

@@ -1,0 +1,100 @@
+"""The command line: `python -m helpers …`. Errors are one sentence; the exit status is 0 only if all went well."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Transformers for Emotion.")
+
+
+@app.command()
+def fetch(names: Annotated[list[str] | None, typer.Argument(help="Hub models or datasets, e.g. dair-ai/emotion")] = None):
+    """Bring the laptop profile's models and data into data/cache, or the given Hub repositories into the Hub's cache."""
+    from helpers.assets import fetch_laptop_assets, prefetch_from_hub
+
+    for name in names or []:
+        print(f"{name} at revision {prefetch_from_hub(name)}")
+    if not names:
+        fetched = fetch_laptop_assets()
+        print(f"data/cache is complete ({', '.join(fetched) or 'nothing'} was missing)")
+
+
+@app.command()
+def parameters(number: Annotated[str, typer.Argument(help="the notebook's number, e.g. 01")]):
+    """List what `papermill -p` and `run -p` take for a notebook: name, default, meaning."""
+    from helpers.notebooks import find_notebooks, list_parameters
+
+    for name, found in list_parameters(find_notebooks(number)[0]).items():
+        print(f"{name:<20} {found['default']:<12} {found['meaning']}")
+
+
+@app.command()
+def run(
+    number: Annotated[str | None, typer.Argument(help="the notebook's number; all of them by default")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="a parameter, as name=value")] = None,
+):
+    """Execute notebooks headlessly and end with a table; fails if one failed or left its expected band."""
+    from helpers.notebooks import find_notebooks, run_headless, summary_lines
+
+    outcomes = []
+    for notebook in find_notebooks(number):
+        print(f"\n=== {notebook.name}", flush=True)
+        outcomes.append(run_headless(notebook, _parse(parameter or [])))
+    lines = summary_lines(outcomes)
+    print("\n" + "\n".join(lines))
+    if any(outcome.error for outcome in outcomes) or any("OUTSIDE" in line for line in lines):
+        raise typer.Exit(1)
+
+
+@app.command()
+def refresh(number: Annotated[str | None, typer.Argument(help="the notebook's number; all of them by default")] = None):
+    """Execute notebooks in place and store their outputs, as they are committed."""
+    from helpers.notebooks import find_notebooks
+    from helpers.notebooks import refresh as refresh_notebook
+
+    for notebook in find_notebooks(number):
+        refresh_notebook(notebook)
+        print(f"refreshed {notebook.name}")
+
+
+@app.command()
+def bands(number: str, seeds: Annotated[int, typer.Option(help="how many seeds, from 0")] = 3):
+    """Measure a notebook's expected band: run it with several seeds and store what they showed."""
+    from helpers.expected import write_bands
+    from helpers.notebooks import find_notebooks, run_headless
+
+    outcomes = [run_headless(find_notebooks(number)[0], {"seed": seed}) for seed in range(seeds)]
+    for outcome in outcomes:
+        if outcome.error:
+            raise ValueError(outcome.error)
+    print(write_bands([outcome.record for outcome in outcomes], ("accuracy", "f1_macro"))["bands"])
+
+
+@app.command()
+def figures():
+    """Write the gallery from the committed notebooks' pictures."""
+    from helpers.notebooks import extract_figures
+
+    for path in extract_figures():
+        print(path.name)
+
+
+def _parse(pairs: list[str]) -> dict:
+    """Return `name=value` pairs as a dictionary; values are read as YAML, as papermill's own -p does."""
+    import yaml
+
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise ValueError(f"-p {wrong[0]}: write it as name=value.")
+    return {name: yaml.safe_load(value) for name, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is said in one sentence."""
+    from helpers.assets import AssetError
+
+    try:
+        app()
+    except (AssetError, ValueError, FileNotFoundError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise SystemExit(1) from None

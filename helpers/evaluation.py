@@ -1,0 +1,144 @@
+"""Predictions, and the numbers that may be said about them. Counts are summed over all rows, never averaged over batches.
+
+Taught in notebook 00, section 4 (the metrics by hand), and notebook 01, section 9.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+from helpers.batching import EncodedTexts, collate, cut_by_tokens
+from helpers.device import Device, autocast
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module):
+    """Switch dropout and gradients off inside the block, and put the model back into the mode it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def predict_logits(classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 8192) -> np.ndarray:
+    """Return fp32 logits `(rows, labels)` in the order of `encoded`; the model's mode is restored.
+
+    Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens. Given a `device`, the
+    classifier runs in that device's mixed precision, else in fp32.
+    """
+    where = next(classifier.parameters()).device
+    logits = np.empty((len(encoded), len(classifier.label_names)), dtype=np.float32)
+    with evaluation_mode(classifier), autocast(device):
+        for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):
+            batch = collate(encoded, rows, where)
+            logits[rows] = classifier(batch["input_ids"], batch["attention_mask"]).float().cpu().numpy()
+    return logits
+
+
+def probabilities(logits: np.ndarray, *, multilabel: bool) -> np.ndarray:
+    """Return probabilities `(rows, labels)`: softmax over the labels, or a sigmoid each when several may be true."""
+    if multilabel:
+        return 1 / (1 + np.exp(-logits))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def decide(probability: np.ndarray, *, multilabel: bool, thresholds: float | np.ndarray = 0.5) -> np.ndarray:
+    """Return predictions: the likeliest label `(rows,)`, or 0/1 `(rows, labels)` where a threshold is reached."""
+    return (probability >= thresholds).astype(np.int64) if multilabel else probability.argmax(axis=1)
+
+
+def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean loss per row: cross-entropy for int labels, binary cross-entropy (mean over labels) for floats."""
+    logits, labels = torch.from_numpy(logits), torch.from_numpy(labels)
+    if labels.is_floating_point():
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels).item()
+    return torch.nn.functional.cross_entropy(logits, labels).item()
+
+
+def compute_metrics(labels: np.ndarray, predictions: np.ndarray, label_names: list[str]) -> dict:
+    """Return accuracy, precision, recall and F1 (macro, micro, weighted) and a dictionary `per_class`.
+
+    Macro F1 averages over all of `label_names`, so that a label which is never predicted counts with 0. For several
+    labels per text, accuracy is the share of rows with every label right.
+    """
+    labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
+    classes = list(range(len(label_names)))
+    score = {"labels": classes, "zero_division": 0.0}
+    metrics = {"accuracy": float(accuracy_score(labels, predictions))}
+    for average in ("macro", "micro", "weighted"):
+        precision, recall, f1, _ = precision_recall_fscore_support(labels, predictions, average=average, **score)
+        metrics |= {f"precision_{average}": float(precision), f"recall_{average}": float(recall), f"f1_{average}": float(f1)}
+    each = zip(label_names, *precision_recall_fscore_support(labels, predictions, average=None, **score), strict=True)
+    metrics["per_class"] = {
+        name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)} for name, p, r, f, n in each
+    }
+    return metrics
+
+
+def per_class_table(metrics: dict) -> pd.DataFrame:
+    """Return the per-class part of `compute_metrics` as a table, one row per label."""
+    return pd.DataFrame(metrics["per_class"]).T.astype({"support": int})
+
+
+def confusion_counts(labels: np.ndarray, predictions: np.ndarray, label_names: list[str]) -> pd.DataFrame:
+    """Return counts `(true, predicted)`; rows are the truth."""
+    counts = confusion_matrix(labels, predictions, labels=range(len(label_names)))
+    return pd.DataFrame(counts, index=pd.Index(label_names, name="true"), columns=pd.Index(label_names, name="predicted"))
+
+
+def bootstrap_intervals(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    metrics: tuple[str, ...] = ("accuracy", "f1_macro"),
+    *,
+    samples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Return a percentile bootstrap interval per metric: what else could this test set's size have shown?
+
+    Rows are drawn with replacement `samples` times (Efron & Tibshirani, *An Introduction to the Bootstrap*, ch. 13).
+    It speaks of the choice of test rows alone, not of the seed, nor of the training data.
+    """
+    labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
+    generator = np.random.default_rng(seed)
+    scores = {name: np.empty(samples) for name in metrics}
+    for i in range(samples):
+        rows = generator.integers(0, len(labels), len(labels))
+        for name in metrics:
+            scores[name][i] = fast_score(name, labels[rows], predictions[rows])
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return {name: tuple(float(x) for x in np.quantile(values, tails)) for name, values in scores.items()}
+
+
+def fast_score(name: str, labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Return "accuracy" or "f1_macro", "f1_micro", "f1_weighted" from counts: what scikit-learn gives, without its checks.
+
+    A label that occurs neither in `labels` nor in `predictions` does not count, as in scikit-learn's default.
+    """
+    if name == "accuracy":
+        return float((labels == predictions).reshape(len(labels), -1).all(axis=1).mean())
+    if labels.ndim == 2:
+        hits, true, called = (labels & predictions).sum(0), labels.sum(0), predictions.sum(0)
+    else:
+        size = int(max(labels.max(), predictions.max())) + 1
+        hits = np.bincount(labels[labels == predictions], minlength=size)
+        true, called = np.bincount(labels, minlength=size), np.bincount(predictions, minlength=size)
+    present = true + called > 0
+    if name == "f1_micro":
+        return float(2 * hits.sum() / max(1, true.sum() + called.sum()))
+    f1 = 2 * hits[present] / (true + called)[present]
+    if name == "f1_weighted":
+        return float(np.average(f1, weights=true[present]) if true.any() else 0.0)
+    if name == "f1_macro":
+        return float(f1.mean()) if present.any() else 0.0
+    raise ValueError(f"Unknown metric {name!r}: use accuracy, f1_macro, f1_micro or f1_weighted.")
+
+

@@ -1,0 +1,149 @@
+"""Every figure of the course. A plot function draws, returns the Figure, and leaves showing and saving to the caller."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+# Okabe & Ito's palette: distinguishable with every common form of colour vision.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
+)  # fmt: skip
+STYLE = {
+    "figure.dpi": 90,
+    "figure.constrained_layout.use": True,
+    "font.size": 10.5,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+
+
+def _figure(width: float, height: float, columns: int = 1):
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, columns, figsize=(width, height))
+    plt.close(figure)  # the caller shows it: a notebook would otherwise draw it twice
+    return figure, axes
+
+
+def plot_balance(table: pd.DataFrame) -> Figure:
+    """Return bars of each label's share in each split, from `data.balance_table`."""
+    splits = [name for name in ("train", "validation", "test") if name in table]
+    figure, ax = _figure(7.5, 0.45 * len(table) + 1.4)
+    height, places = 0.8 / len(splits), np.arange(len(table))
+    for i, (name, colour) in enumerate(zip(splits, (BLUE, SKY, ORANGE), strict=False)):
+        ax.barh(places + i * height, table[name] / table[name].sum(), height, label=name, color=colour)
+    ax.set_yticks(places + 0.4 - height / 2, table.index)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set(title="How often each label occurs", xlabel="share of the split's labels")
+    ax.legend(loc="lower right")
+    return figure
+
+
+def plot_lengths(lengths: Sequence[int], *, unit: str = "tokens", limit: int | None = None) -> Figure:
+    """Return a histogram of text lengths, with the median, the 95th percentile and, if given, a `limit` marked."""
+    lengths = np.asarray(lengths)
+    figure, ax = _figure(7.5, 3.2)
+    ax.hist(lengths, bins=np.arange(0, lengths.max() + 3, max(1, lengths.max() // 45)), color=SKY)
+    marks = [("median", np.median(lengths), BLUE, "-"), ("95 %", np.quantile(lengths, 0.95), RED, "--")]
+    if limit is not None:
+        marks.append(("padded to", limit, GREY, ":"))
+    for name, place, colour, line in marks:
+        ax.axvline(place, color=colour, linestyle=line, label=f"{name} {place:.0f}")
+    ax.set(title=f"Length of the texts in {unit}", xlabel=unit, ylabel="texts")
+    ax.legend()
+    return figure
+
+
+def plot_padding(lengths_by_batch: Sequence[Sequence[int]], pad_to: int | None, title: str) -> Figure:
+    """Return a picture of batches: a line per text, blue where there are tokens, orange where there is padding.
+
+    `lengths_by_batch` holds the token counts of each batch; every batch is padded to its longest text or to `pad_to`.
+    """
+    figure, ax = _figure(7.5, 2.8)
+    row = 0
+    for lengths in lengths_by_batch:
+        width = pad_to or max(lengths)
+        places = np.arange(row, row + len(lengths))
+        ax.barh(places, np.full(len(lengths), width), height=1.0, color=ORANGE, label="padding" if row == 0 else None)
+        ax.barh(places, lengths, height=1.0, color=BLUE, label="tokens" if row == 0 else None)
+        row += len(lengths)
+        ax.axhline(row - 0.5, color="white", linewidth=1.5)
+    ax.invert_yaxis()
+    ax.set(title=title, xlabel="token places", ylabel="texts, batch by batch", yticks=[])
+    ax.legend(loc="lower right")
+    return figure
+
+
+def plot_learning_rate(rates: Sequence[float]) -> Figure:
+    """Return the learning rate at each step."""
+    figure, ax = _figure(7.5, 2.4)
+    ax.plot(np.arange(1, len(rates) + 1), rates, color=BLUE)
+    ax.set(title="Learning rate: warm up, then cool down", xlabel="optimiser step", ylabel="learning rate", ylim=(0, None))
+    return figure
+
+
+def plot_history(history: pd.DataFrame, step_losses: Sequence[float], *, metric: str = "f1_macro") -> Figure:
+    """Return two panels from a `TrainingResult`: losses by epoch over the single steps, and validation metrics."""
+    figure, (left, right) = _figure(9.5, 3.4, columns=2)
+    epochs = history["epoch"]
+    steps = np.arange(1, len(step_losses) + 1) * epochs.max() / len(step_losses)
+    left.plot(steps, step_losses, color=SKY, linewidth=0.8, alpha=0.8, label="training, each step")
+    left.plot(epochs, history["train_loss"], "o-", color=BLUE, label="training, epoch mean")
+    left.plot(epochs, history["loss"], "s--", color=RED, label="validation")
+    left.set(title="Loss", xlabel="epoch", ylim=(0, None))
+    right.plot(epochs, history["accuracy"], "o-", color=GREEN, label="accuracy")
+    right.plot(epochs, history[metric], "s--", color=PURPLE, label=metric.replace("_", " "))
+    right.set(title="Validation", xlabel="epoch")
+    for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend()
+    return figure
+
+
+def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> Figure:
+    """Return a confusion matrix from `evaluation.confusion_counts`: colour and percent by row, counts beneath."""
+    shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
+    size = 0.85 * len(counts) + 1.6
+    figure, ax = _figure(size + 0.8, size)
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.55 else "black"
+        ax.text(j, i, f"{share:.0%}\n{counts.iloc[i, j]}", ha="center", va="center", color=colour, fontsize=9)
+    ax.set_xticks(range(len(counts)), counts.columns, rotation=35, ha="right")
+    ax.set_yticks(range(len(counts)), counts.index)
+    ax.spines[:].set_visible(False)
+    ax.set(title=title, xlabel="predicted", ylabel="true")
+    figure.colorbar(image, ax=ax, shrink=0.7, format=PercentFormatter(1, decimals=0), label="share of the true label")
+    return figure
+
+
+def plot_probabilities(probability: np.ndarray, label_names: Sequence[str], text: str) -> Figure:
+    """Return bars of one text's probabilities, the likeliest first."""
+    order = np.argsort(probability)
+    figure, ax = _figure(7, 0.32 * len(order) + 1.2)
+    colours = [SKY] * (len(order) - 1) + [BLUE]
+    bars = ax.barh([label_names[i] for i in order], probability[order], color=colours)
+    ax.bar_label(bars, fmt="{:.0%}", padding=3)
+    ax.set(title=text if len(text) <= 70 else text[:67] + "…", xlim=(0, 1.1), xticks=[])
+    ax.spines["bottom"].set_visible(False)
+    return figure
+
+
+def plot_scores(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
+    """Return points with intervals, one row each, from a table with the columns value, low and high."""
+    figure, ax = _figure(7.5, 0.42 * len(table) + 1.3)
+    places = np.arange(len(table))
+    errors = np.abs(np.vstack([table["value"] - table["low"], table["high"] - table["value"]]))
+    ax.errorbar(table["value"], places, xerr=errors, fmt="o", color=BLUE, ecolor=SKY, elinewidth=3)
+    ax.set_yticks(places, table.index)
+    ax.invert_yaxis()
+    ax.set(title=title, xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
+    ax.grid(axis="x", alpha=0.3)
+    return figure

@@ -1,0 +1,129 @@
+"""The run folder `runs/<notebook>/<run name>/`: every file appears whole or not at all, and nothing is pickled."""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.assets import ROOT
+
+RUNS = ROOT / "runs"
+SCHEMA_VERSION = 1
+LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "scikit-learn", "numpy", "pandas")
+
+
+def open_run_folder(notebook: str, run_name: str, *, runs: Path | None = None) -> Path:
+    """Create `runs/<notebook>/<run name>/` if need be and return it. `run_name` may hold letters, digits, `.`, `_`, `-`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_name):
+        raise ValueError(f"run_name={run_name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit.")
+    folder = (runs or Path(os.environ.get("COURSE_RUNS", RUNS))) / notebook / run_name
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+        with open(name, "rb+") as file:
+            os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: dict) -> Path:
+    """Write `content` atomically as indented JSON; return the path."""
+    with atomic_path(path) as temporary:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> Path:
+    """Write `table` atomically as UTF-8 CSV without its index; return the path."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    return Path(path)
+
+
+def save_figure(figure, run_folder: Path, name: str) -> Path:
+    """Write `figure` to `run_folder/figures/<name>.png` at screen resolution; return the path."""
+    path = Path(run_folder) / "figures" / f"{name}.png"
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100, bbox_inches="tight", metadata={"Software": None})
+    return path
+
+
+def predictions_table(texts, labels, probabilities: np.ndarray, predictions, label_names: list[str]) -> pd.DataFrame:
+    """Return text, true, predicted, confidence and one probability column per label, a row per text.
+
+    For several labels per text, true and predicted are joined by commas, and confidence is that of the least sure label.
+    """
+    table = pd.DataFrame({"text": list(texts)})
+    if probabilities.ndim == 2 and np.ndim(labels) == 2:
+        joined = [[",".join(n for n, on in zip(label_names, row, strict=True) if on) for row in np.asarray(rows)] for rows in (labels, predictions)]
+        table["true"], table["predicted"] = joined
+        table["confidence"] = np.maximum(probabilities, 1 - probabilities).min(axis=1)
+    else:
+        table["true"] = [label_names[i] for i in labels]
+        table["predicted"] = [label_names[i] for i in predictions]
+        table["confidence"] = probabilities.max(axis=1)
+    for i, name in enumerate(label_names):
+        table[name] = probabilities[:, i]
+    return table
+
+
+def metrics_record(
+    *,
+    notebook: str,
+    model: str,
+    method: str,
+    dataset: str,
+    sizes: dict[str, int],
+    metrics: dict,
+    intervals: dict,
+    seed: int,
+    device,
+    revision: str | None = None,
+    train_seconds: float | None = None,
+    samples_per_second: float | None = None,
+    peak_memory_bytes: int | None = None,
+    parameters_total: int | None = None,
+    parameters_trainable: int | None = None,
+    **extra,
+) -> dict:
+    """Return the content of `metrics.json`: one flat schema for every notebook. `extra` adds keys of the notebook's own."""
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "notebook": notebook,
+        "model": model,
+        "revision": revision,
+        "method": method,
+        "dataset": dataset,
+        "sizes": sizes,
+        "seed": seed,
+        "device": device.name,
+        "precision": device.precision,
+        **metrics,
+        "intervals": {name: list(bounds) for name, bounds in intervals.items()},
+        "train_seconds": train_seconds,
+        "samples_per_second": samples_per_second,
+        "peak_memory_bytes": peak_memory_bytes,
+        "parameters_total": parameters_total,
+        "parameters_trainable": parameters_trainable,
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    return record | extra
