@@ -33,6 +33,7 @@ class Asset:
 
     @property
     def is_local(self) -> bool:
+        """Whether `location` is on this machine."""
         return self.revision is None and Path(self.location).exists()
 
 
@@ -80,16 +81,21 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
 @contextmanager
 def explain_hub_errors(name: str) -> Iterator[None]:
     """Turn the many ways in which the Hub can be out of reach into one sentence with a remedy."""
-    import httpx
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.utils import httpx
 
     try:
         yield
-    except GatedRepoError as error:
-        raise AssetError(f"{name!r} is gated: accept its licence on its Hub page, then run `hf auth login`.") from error
-    except RepositoryNotFoundError as error:
-        raise AssetError(f"The Hub knows no {name!r}: check the spelling, or log in if it is private.") from error
-    except (OSError, HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError) as error:
+    except (OSError, httpx.HTTPError) as error:  # the Hub's own errors are OSErrors
+        causes = [error]
+        while causes[-1].__cause__ is not None:  # transformers wraps what the Hub said
+            causes.append(causes[-1].__cause__)
+        if any(isinstance(cause, GatedRepoError) for cause in causes):
+            raise AssetError(
+                f"{name!r} is gated: accept its licence on its Hub page, then run `hf auth login`."
+            ) from error
+        if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+            raise AssetError(f"The Hub knows no {name!r}: check the spelling, or log in if it is private.") from error
         raise AssetError(
             f"{name!r} could not be loaded from the Hugging Face Hub ({type(error).__name__}). Without a network use "
             f"profile='laptop', or run `python -m helpers fetch {name}` once while online."
@@ -113,9 +119,9 @@ def fetch_laptop_assets(cache: Path = CACHE, manifest: Path = MANIFEST) -> list[
 
 def _fetch_artefact(name: str, artefact: dict, cache: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
-    for leftover in cache.glob(f".{name}-*"):  # what a killed fetch left behind
+    for leftover in cache.glob(f".{name}-tmp-*"):  # what a killed fetch left behind
         shutil.rmtree(leftover, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-tmp-", dir=cache))
     try:
         archive = _download(name, artefact, work)
         folder = work / "extracted"
@@ -137,12 +143,18 @@ def _download(name: str, artefact: dict, folder: Path) -> Path:
     archives = [file for file in folder.iterdir() if file.suffix in (".whl", ".gz", ".zip")]
     if done.returncode != 0 or len(archives) != 1:
         if "DO NOT MATCH THE HASHES" in done.stderr:
-            raise AssetError(f"{name} {artefact['version']}: the download's sha256 is not the pinned one. Nothing was kept; try again, and report it if it stays.")
+            raise AssetError(
+                f"{name} {artefact['version']}: the download's sha256 is not the pinned one. Nothing was kept; try again, and report it if it stays."
+            )
         reason = (done.stderr.strip().splitlines() or ["no file came"])[-1]
-        raise AssetError(f"{name} {artefact['version']} could not be downloaded ({reason}). Check the network and run `python -m helpers fetch` again.")
+        raise AssetError(
+            f"{name} {artefact['version']} could not be downloaded ({reason}). Check the network and run `python -m helpers fetch` again."
+        )
     digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
     if digest != artefact["sha256"]:
-        raise AssetError(f"{archives[0].name}: sha256 is {digest}, expected {artefact['sha256']}. Nothing was kept; fetch again.")
+        raise AssetError(
+            f"{archives[0].name}: sha256 is {digest}, expected {artefact['sha256']}. Nothing was kept; fetch again."
+        )
     return archives[0]
 
 

@@ -33,23 +33,24 @@ class EncodedTexts:
 
 def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts:
     """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too."""
-    full = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+    texts = list(texts)
+    full = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
     too_long = [row for row, ids in enumerate(full) if len(ids) > max_length]
     if too_long:  # let the tokenizer cut: it knows which special tokens must stay at the end
         shortened = tokenizer([texts[row] for row in too_long], truncation=True, max_length=max_length)["input_ids"]
         for row, ids in zip(too_long, shortened, strict=True):
             full[row] = ids
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return EncodedTexts(full, pad_id, None if labels is None else np.asarray(labels), len(too_long))
+    if labels is not None:
+        labels = np.asarray(labels)
+        labels = labels.astype(np.int64 if labels.ndim == 1 else np.float32)
+    return EncodedTexts(full, pad_id, labels, len(too_long))
 
 
 def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
     """Tokenise one split of a dataset that `load_data` returned, and bring its labels along."""
-    if "labels" in split.column_names:
-        labels = np.asarray(split["labels"], dtype=np.float32)
-    else:
-        labels = np.asarray(split["label"], dtype=np.int64)
-    return encode_texts(list(split["text"]), tokenizer, max_length, labels)
+    labels = split["labels" if "labels" in split.column_names else "label"]
+    return encode_texts(split["text"], tokenizer, max_length, list(labels))
 
 
 def make_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int = 0) -> list[np.ndarray]:
@@ -106,4 +107,5 @@ def padding_share(lengths: np.ndarray, batches: list[np.ndarray], pad_to: int | 
     """Return which share of all token places is padding, between 0 and 1, when each batch is padded to its longest
     text, or to `pad_to` tokens."""
     places = sum(len(rows) * (pad_to or int(lengths[rows].max())) for rows in batches)
-    return 1 - int(np.minimum(lengths, pad_to or lengths.max()).sum()) / places
+    tokens = sum(int(np.minimum(lengths[rows], pad_to or lengths[rows]).sum()) for rows in batches)
+    return 1 - tokens / places

@@ -1,14 +1,19 @@
 """The command line: `python -m helpers …`. Errors are one sentence; the exit status is 0 only if all went well."""
 
+import json
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Transformers for Emotion.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Transformers for Emotion."
+)
 
 
 @app.command()
-def fetch(names: Annotated[list[str] | None, typer.Argument(help="Hub models or datasets, e.g. dair-ai/emotion")] = None):
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Hub models or datasets, e.g. dair-ai/emotion")] = None,
+):
     """Bring the laptop profile's models and data into data/cache, or the given Hub repositories into the Hub's cache."""
     from helpers.assets import fetch_laptop_assets, prefetch_from_hub
 
@@ -65,8 +70,8 @@ def bands(number: str, seeds: Annotated[int, typer.Option(help="how many seeds, 
 
     outcomes = [run_headless(find_notebooks(number)[0], {"seed": seed}) for seed in range(seeds)]
     for outcome in outcomes:
-        if outcome.error:
-            raise ValueError(outcome.error)
+        if outcome.error or not outcome.record:
+            raise ValueError(outcome.error or f"{outcome.notebook} wrote no metrics.json.")
     print(write_bands([outcome.record for outcome in outcomes], ("accuracy", "f1_macro"))["bands"])
 
 
@@ -80,13 +85,18 @@ def figures():
 
 
 def _parse(pairs: list[str]) -> dict:
-    """Return `name=value` pairs as a dictionary; values are read as YAML, as papermill's own -p does."""
-    import yaml
-
+    """Return `name=value` pairs as a dictionary; numbers, true, false and null become what they say, the rest is text."""
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
         raise ValueError(f"-p {wrong[0]}: write it as name=value.")
-    return {name: yaml.safe_load(value) for name, value in (pair.split("=", 1) for pair in pairs)}
+    return {name: _literal(value) for name, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def _literal(value: str):
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return {"True": True, "False": False, "None": None}.get(value, value)
 
 
 def main() -> None:

@@ -3,7 +3,11 @@
 Taught in notebook 00, section 2.
 """
 
+import gzip
+import io
 import re
+import unicodedata
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +92,14 @@ class _Table:
 def _read_local(path: Path) -> dict[str, _Table]:
     if path.is_file():
         return {"train": _read_file(path)}
-    files = {name: [path / f"{name}{suffix}" for suffix in SUFFIXES if (path / f"{name}{suffix}").exists()] for name in SPLITS}
+    files = {
+        name: [path / f"{name}{suffix}" for suffix in SUFFIXES if (path / f"{name}{suffix}").exists()]
+        for name in SPLITS
+    }
     if not files["train"]:
-        raise DataError(f"{path} holds no train file: name it train.csv, train.tsv, train.jsonl or train.parquet (or .gz).")
+        raise DataError(
+            f"{path} holds no train file: name it train.csv, train.tsv, train.jsonl or train.parquet (or .gz)."
+        )
     for name, found in files.items():
         if len(found) > 1:
             raise DataError(f"{path} holds {found[0].name} and {found[1].name}: keep only one file for {name}.")
@@ -99,31 +108,40 @@ def _read_local(path: Path) -> dict[str, _Table]:
 
 def _read_file(path: Path) -> _Table:
     """Read one file with every cell as text, so that nothing is guessed ("NA" stays a word, "01" keeps its zero)."""
-    kind = next((k for k in ("csv", "tsv", "jsonl", "parquet") if path.name.removesuffix(".gz").endswith("." + k)), None)
+    kind = next(
+        (k for k in ("csv", "tsv", "jsonl", "parquet") if path.name.removesuffix(".gz").endswith("." + k)), None
+    )
     if kind is None:
         raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
     try:
         if kind == "parquet":
-            rows = pd.read_parquet(path)
+            content = path.read_bytes()
+            rows = pd.read_parquet(io.BytesIO(gzip.decompress(content) if path.suffix == ".gz" else content))
         elif kind == "jsonl":
             rows = pd.read_json(path, lines=True, dtype=False, convert_dates=False, encoding="utf-8-sig")
         else:
             separator = "," if kind == "csv" else "\t"
-            rows = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=False)
+            rows = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            if not isinstance(rows.index, pd.RangeIndex):  # pandas took surplus first cells for an index
+                raise DataError(f"{path.name}: rows have more cells than the header: put texts with commas in quotes.")
+    except DataError:
+        raise
     except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not UTF-8 ({_line_of_bad_bytes(path)}): save it again with the encoding UTF-8.") from error
+        raise DataError(
+            f"{path.name} is not UTF-8 ({_line_of_bad_bytes(path)}): save it again with the encoding UTF-8."
+        ) from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path.name} is empty: it needs a header line and rows.") from error
-    except (pd.errors.ParserError, ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path.name} could not be read ({str(error).strip().splitlines()[0]}): repair or export it again.") from error
+    except (pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path.name} could not be read ({str(error).strip().splitlines()[0]}): repair or export it again."
+        ) from error
     if rows.empty:
         raise DataError(f"{path.name} has no rows: fill it, or delete the file to have the split carved out of train.")
     return _Table(rows, path.name, first_line=1 if kind in ("jsonl", "parquet") else 2)
 
 
 def _line_of_bad_bytes(path: Path) -> str:
-    import gzip
-
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
         for number, line in enumerate(file, start=1):
@@ -166,7 +184,13 @@ def _find_label_columns(table: _Table, wanted, text_column: str) -> list[str]:
     for name in LABEL_COLUMNS:
         if name in table.rows.columns:
             return [name]
-    binary = [c for c in table.rows.columns if c != text_column and table.rows[c].astype(str).isin(["0", "1", "0.0", "1.0"]).all()]
+    if set(ELEVEN_EMOTIONS) <= set(table.rows.columns):  # SemEval and Kaggle: "ID, Tweet, anger, …, trust"
+        return list(ELEVEN_EMOTIONS)
+    binary = [
+        c
+        for c in table.rows.columns
+        if c != text_column and table.rows[c].astype(str).isin(["0", "1", "0.0", "1.0"]).all()
+    ]
     if len(binary) < 2:
         raise DataError(f"{table.source} has no column 'label' (it has {_listed(table)}): name it with label_column=….")
     return binary
@@ -196,15 +220,18 @@ def _check_binary(table: _Table, columns: list[str]) -> None:
         wrong = np.flatnonzero(~values.isin(["0", "1", "0.0", "1.0"]))
         if len(wrong):
             raise DataError(f"{table.place(wrong[0])}: {name!r} is {values.iloc[wrong[0]]!r}, but must be 0 or 1.")
+        table.rows[name] = values.str[0]
 
 
 def _find_label_names(tables: dict[str, _Table], column: str) -> list[str]:
     """Return the labels of train: the six emotions in their usual order, other names sorted, numbers by value."""
     for table in tables.values():
         table.rows[column] = table.rows[column].fillna("").astype(str).str.strip()
-        empty = np.flatnonzero(table.rows[column].isin(["", "nan", "None"]))
+        empty = np.flatnonzero(table.rows[column] == "")
         if len(empty):
-            raise DataError(f"{table.place(empty[0])}: {column!r} is empty ({len(empty)} such rows): fill or delete them.")
+            raise DataError(
+                f"{table.place(empty[0])}: {column!r} is empty ({len(empty)} such rows): fill or delete them."
+            )
     train = tables["train"]
     counts = train.rows[column].value_counts()
     if len(counts) < 2:
@@ -212,34 +239,52 @@ def _find_label_names(tables: dict[str, _Table], column: str) -> list[str]:
     if counts.min() == 1:
         rare = counts.index[-1]
         row = int(np.flatnonzero(train.rows[column] == rare)[0])
-        raise DataError(f"{train.place(row)}: the label {rare!r} occurs only here: add examples, or merge or delete it.")
+        raise DataError(
+            f"{train.place(row)}: the label {rare!r} occurs only here: add examples, or merge or delete it."
+        )
     names = set(counts.index)
     for table in tables.values():
         unknown = np.flatnonzero(~table.rows[column].isin(names))
         if len(unknown):
             label = table.rows[column].iloc[unknown[0]]
-            raise DataError(f"{table.place(unknown[0])}: unknown label {label!r}: train has {', '.join(sorted(names))}.")
+            raise DataError(
+                f"{table.place(unknown[0])}: unknown label {label!r}: train has {', '.join(sorted(names))}."
+            )
     if names == set(EMOTIONS):
         return list(EMOTIONS)
-    return sorted(names, key=lambda name: (0, int(name), "") if re.fullmatch(r"-?\d{1,9}", name) else (1, 0, name))
+    return sorted(names, key=lambda name: (0, int(name), name) if re.fullmatch(r"-?\d{1,9}", name) else (1, 0, name))
 
 
 def normalise(text: str) -> str:
-    """Return `text` without case, punctuation and extra spaces: what makes two texts duplicates of each other."""
-    return " ".join(re.findall(r"[^\W_]+", text.casefold())) or text.strip()
+    """Return `text` without case, punctuation and extra spaces: what makes two texts duplicates of each other.
+
+    Letters, digits, combining marks and emoji stay.
+    """
+    kept = [c if c.isalnum() or unicodedata.category(c) in ("So", "Mn", "Mc") else " " for c in text.casefold()]
+    return " ".join("".join(kept).split()) or text.strip()
 
 
-def _carve_missing_splits(tables: dict[str, _Table], text_column: str, label_columns: list[str], seed: int) -> list[str]:
-    """Carve validation and test out of train where they are missing (10 % each); return what was done, in words."""
+def _carve_missing_splits(
+    tables: dict[str, _Table], text_column: str, label_columns: list[str], seed: int
+) -> list[str]:
+    """Carve validation and test out of train where they are missing (10 % of it each time); return what was done."""
     notes = []
     for name in ("validation", "test"):
         if name not in tables:
             train = tables["train"]
+            if train.rows[text_column].map(normalise).nunique() < 10:
+                raise DataError(
+                    f"{train.source} has too few texts to set some aside as {name}: add rows, or a {name} file."
+                )
             held_out = _hold_out(train.rows, text_column, label_columns, share=0.1, seed=seed)
             kept = train.rows[~held_out].reset_index(drop=True)
-            tables[name] = _Table(train.rows[held_out].reset_index(drop=True), f"{train.source} ({name} part)", train.first_line)
+            tables[name] = _Table(
+                train.rows[held_out].reset_index(drop=True), f"{train.source} ({name} part)", train.first_line
+            )
             tables["train"] = _Table(kept, train.source, train.first_line)
-            notes.append(f"There is no {name} split: {held_out.sum():,} rows of train were set aside for it (seed {seed}).")
+            notes.append(
+                f"There is no {name} split: {held_out.sum():,} rows of train were set aside for it (seed {seed})."
+            )
     return notes
 
 
@@ -249,18 +294,26 @@ def _hold_out(rows: pd.DataFrame, text_column: str, label_columns: list[str], sh
 
     groups = pd.factorize(rows[text_column].map(normalise))[0]
     first_rows = rows[label_columns].groupby(groups).first()
-    flags = pd.get_dummies(first_rows[label_columns[0]]) if len(label_columns) == 1 else first_rows.astype(float).astype(int)
+    flags = (
+        pd.get_dummies(first_rows[label_columns[0]])
+        if len(label_columns) == 1
+        else first_rows.astype(float).astype(int)
+    )
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     _, chosen = next(splitter.split(flags.to_numpy(), flags.to_numpy().astype(int)))
     return np.isin(groups, chosen)
 
 
 def _duplicate_notes(tables: dict[str, _Table], text_column: str, label_columns: list[str]) -> list[str]:
-    report = duplicate_report({n: t.rows[[text_column, *label_columns]].set_axis(["text", *label_columns], axis=1) for n, t in tables.items()})
+    report = duplicate_report(
+        {n: t.rows[[text_column, *label_columns]].set_axis(["text", *label_columns], axis=1) for n, t in tables.items()}
+    )
     notes = []
     for row in report[report["texts"] > 0].itertuples():
         count = "1 text occurs" if row.texts == 1 else f"{row.texts:,} texts occur"
-        where = f"more than once in {row.first}" if row.first == row.second else f"both in {row.first} and in {row.second}"
+        where = (
+            f"more than once in {row.first}" if row.first == row.second else f"both in {row.first} and in {row.second}"
+        )
         notes.append(f"Warning: {count} {where}, {row.conflicting:,} of them with conflicting labels.")
     return notes
 
@@ -285,19 +338,32 @@ def duplicate_report(splits) -> pd.DataFrame:
         rows.append((first, first, len(repeated), sum(len(labels) > 1 for labels in repeated["set"])))
         for second in names[i + 1 :]:
             both = seen[first].join(seen[second], how="inner", lsuffix="_1", rsuffix="_2")
-            rows.append((first, second, len(both), sum(len(a | b) > 1 for a, b in zip(both["set_1"], both["set_2"], strict=True))))
+            rows.append(
+                (
+                    first,
+                    second,
+                    len(both),
+                    sum(len(a | b) > 1 for a, b in zip(both["set_1"], both["set_2"], strict=True)),
+                )
+            )
     return pd.DataFrame(rows, columns=["first", "second", "texts", "conflicting"])
 
 
-def _to_single_label_split(rows: pd.DataFrame, text_column: str, label_columns: list[str], label_names: list[str]) -> Dataset:
+def _to_single_label_split(
+    rows: pd.DataFrame, text_column: str, label_columns: list[str], label_names: list[str]
+) -> Dataset:
     numbers = {name: i for i, name in enumerate(label_names)}
     label = rows[label_columns[0]].map(numbers).to_numpy(dtype=np.int64)
     return _to_dataset(rows, text_column, label_columns, label=(label, ClassLabel(names=label_names)))
 
 
-def _to_multilabel_split(rows: pd.DataFrame, text_column: str, label_columns: list[str], label_names: list[str]) -> Dataset:
+def _to_multilabel_split(
+    rows: pd.DataFrame, text_column: str, label_columns: list[str], label_names: list[str]
+) -> Dataset:
     labels = rows[label_columns].astype(float).to_numpy(dtype=np.float32)
-    return _to_dataset(rows, text_column, label_columns, labels=(list(labels), List(Value("float32"), length=len(label_names))))
+    return _to_dataset(
+        rows, text_column, label_columns, labels=(list(labels), List(Value("float32"), length=len(label_names)))
+    )
 
 
 def _to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], **target) -> Dataset:
@@ -311,7 +377,8 @@ def _to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], 
 
 
 def take_examples(data: LoadedData, max_train_examples: int | None, seed: int = 0) -> LoadedData:
-    """Return `data` with at most `max_train_examples` training rows, drawn with the label ratios kept."""
+    """Return `data` with at most `max_train_examples` training rows: for one label per text in the labels' ratios,
+    for several at random."""
     train = data.splits["train"]
     if max_train_examples is None or max_train_examples >= len(train):
         return data
@@ -344,5 +411,5 @@ def length_table(texts: Sequence[str], tokenizer=None) -> pd.DataFrame:
     lengths = {"characters": [len(text) for text in texts], "words": [len(text.split()) for text in texts]}
     if tokenizer is not None:
         lengths["tokens"] = [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
-    quantiles = {unit: np.quantile(values, [0.5, 0.95, 1.0]).astype(int) for unit, values in lengths.items()}
+    quantiles = {unit: np.quantile(values, [0.5, 0.95, 1.0], method="inverted_cdf") for unit, values in lengths.items()}
     return pd.DataFrame(quantiles, index=["median", "95 % are at most", "longest"]).T

@@ -26,7 +26,9 @@ def evaluation_mode(model: torch.nn.Module):
         model.train(was_training)
 
 
-def predict_logits(classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 8192) -> np.ndarray:
+def predict_logits(
+    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 8192
+) -> np.ndarray:
     """Return fp32 logits `(rows, labels)` in the order of `encoded`; the model's mode is restored.
 
     Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens. Given a `device`, the
@@ -56,7 +58,7 @@ def decide(probability: np.ndarray, *, multilabel: bool, thresholds: float | np.
 
 def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean loss per row: cross-entropy for int labels, binary cross-entropy (mean over labels) for floats."""
-    logits, labels = torch.from_numpy(logits), torch.from_numpy(labels)
+    logits, labels = torch.tensor(logits), torch.tensor(labels)
     if labels.is_floating_point():
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels).item()
     return torch.nn.functional.cross_entropy(logits, labels).item()
@@ -74,10 +76,15 @@ def compute_metrics(labels: np.ndarray, predictions: np.ndarray, label_names: li
     metrics = {"accuracy": float(accuracy_score(labels, predictions))}
     for average in ("macro", "micro", "weighted"):
         precision, recall, f1, _ = precision_recall_fscore_support(labels, predictions, average=average, **score)
-        metrics |= {f"precision_{average}": float(precision), f"recall_{average}": float(recall), f"f1_{average}": float(f1)}
+        metrics |= {
+            f"precision_{average}": float(precision),
+            f"recall_{average}": float(recall),
+            f"f1_{average}": float(f1),
+        }
     each = zip(label_names, *precision_recall_fscore_support(labels, predictions, average=None, **score), strict=True)
     metrics["per_class"] = {
-        name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)} for name, p, r, f, n in each
+        name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+        for name, p, r, f, n in each
     }
     return metrics
 
@@ -90,7 +97,9 @@ def per_class_table(metrics: dict) -> pd.DataFrame:
 def confusion_counts(labels: np.ndarray, predictions: np.ndarray, label_names: list[str]) -> pd.DataFrame:
     """Return counts `(true, predicted)`; rows are the truth."""
     counts = confusion_matrix(labels, predictions, labels=range(len(label_names)))
-    return pd.DataFrame(counts, index=pd.Index(label_names, name="true"), columns=pd.Index(label_names, name="predicted"))
+    return pd.DataFrame(
+        counts, index=pd.Index(label_names, name="true"), columns=pd.Index(label_names, name="predicted")
+    )
 
 
 def bootstrap_intervals(
@@ -140,5 +149,3 @@ def fast_score(name: str, labels: np.ndarray, predictions: np.ndarray) -> float:
     if name == "f1_macro":
         return float(f1.mean()) if present.any() else 0.0
     raise ValueError(f"Unknown metric {name!r}: use accuracy, f1_macro, f1_micro or f1_weighted.")
-
-

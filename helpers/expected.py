@@ -18,7 +18,7 @@ def find_bands(record: dict, bands: Path = BANDS) -> dict[str, tuple[float, floa
     """
     known = json.loads(bands.read_text(encoding="utf-8")) if bands.exists() else {}
     entry = known.get(record["notebook"], {})
-    if any(entry.get("settings", {}).get(name) != value for name, value in _settings(record).items()):
+    if not entry or any(entry.get("settings", {}).get(name) != value for name, value in _settings(record).items()):
         return {}
     return {name: tuple(band) for name, band in entry["bands"].items()}
 
@@ -30,7 +30,8 @@ def _settings(record: dict) -> dict:
 def judge(record: dict, bands: Path = BANDS) -> pd.DataFrame:
     """Return a row per expected metric: value, low, high and `inside`."""
     rows = [
-        (name, record[name], low, high, low <= record[name] <= high) for name, (low, high) in find_bands(record, bands).items()
+        (name, record[name], low, high, low <= record[name] <= high)
+        for name, (low, high) in find_bands(record, bands).items()
     ]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "inside"]).set_index("metric")
 
@@ -55,8 +56,15 @@ def write_bands(records: list[dict], metrics: tuple[str, ...], bands: Path = BAN
     rows = first["sizes"]["test"]
     room = {name: 0.5 * (first[name] * (1 - first[name]) / rows) ** 0.5 for name in metrics}
     seen = {name: [record[name] for record in records] for name in metrics}
-    limits = {name: [round(min(seen[name]) - room[name], 4), round(max(seen[name]) + room[name], 4)] for name in metrics}
-    entry = {"settings": _settings(first), "seeds": [record["seed"] for record in records], "seen": seen, "bands": limits}
+    limits = {
+        name: [round(min(seen[name]) - room[name], 4), round(max(seen[name]) + room[name], 4)] for name in metrics
+    }
+    entry = {
+        "settings": _settings(first),
+        "seeds": [record["seed"] for record in records],
+        "seen": seen,
+        "bands": limits,
+    }
     known = json.loads(bands.read_text(encoding="utf-8")) if bands.exists() else {}
     write_json(bands, dict(sorted((known | {first["notebook"]: entry}).items())))
     return entry

@@ -128,9 +128,11 @@ def load_classifier(
     were pretrained with, and it works for both. Weights are kept in fp32, whatever the checkpoint stores: mixed
     precision casts what it needs, and small updates would vanish in bf16.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, logging
 
     asset = find_model(model, revision=revision)
+    if asset.is_local:
+        logging.disable_progress_bar()  # for a fifth of a second
     with explain_hub_errors(model):
         config = AutoConfig.from_pretrained(asset.location, revision=asset.revision)
         _prepare_config(config)
@@ -210,4 +212,3 @@ def load_saved_classifier(folder: str | Path, *, attention: str = "sdpa"):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.padding_side = "right"
     return classifier.eval(), tokenizer, settings
-

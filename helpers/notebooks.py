@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +60,18 @@ def run_headless(notebook: Path, parameters: dict | None = None, runs: Path = RU
     os.environ["COURSE_RUNS"] = str(runs)
     try:
         papermill.execute_notebook(
-            str(notebook), str(executed), parameters or {}, kernel_name="python3", cwd=str(NOTEBOOKS), log_output=True
+            str(notebook),
+            str(executed),
+            parameters or {},
+            kernel_name="python3",
+            cwd=str(NOTEBOOKS),
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
         )
     except Exception as caught:  # one broken notebook must not stop the others
-        error = f"{getattr(caught, 'ename', type(caught).__name__)}: {getattr(caught, 'evalue', caught)}".splitlines()[0]
+        error = f"{getattr(caught, 'ename', type(caught).__name__)}: {getattr(caught, 'evalue', caught)}".splitlines()[
+            0
+        ]
     return Outcome(notebook.stem, time.time() - start, _newest_record(folder, start), executed, error)
 
 
@@ -82,7 +91,9 @@ def summary_lines(outcomes: list[Outcome]) -> list[str]:
             verdict = "no band" if table.empty else ("inside" if table["inside"].all() else "OUTSIDE")
         verdict = "FAILED" if outcome.error else verdict
         path = os.path.relpath(outcome.executed, ROOT)
-        lines.append(f"{outcome.notebook:<24} {outcome.seconds:>5.0f} s  {scores[0]:>8}  {scores[1]:>8}  {verdict:<10} {path}")
+        lines.append(
+            f"{outcome.notebook:<24} {outcome.seconds:>5.0f} s  {scores[0]:>8}  {scores[1]:>8}  {verdict:<10} {path}"
+        )
         if outcome.error:
             lines.append(f"    {outcome.error}")
     return lines
@@ -94,7 +105,13 @@ def refresh(notebook: Path) -> None:
 
     os.environ["COURSE_PROGRESS"] = "off"
     content = nbformat.read(notebook, as_version=4)
-    NotebookClient(content, timeout=3600, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    NotebookClient(
+        content,
+        timeout=3600,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    ).execute()
     write_clean(content, notebook)
 
 

@@ -25,12 +25,12 @@ STYLE = {
 
 
 def _figure(width: float, height: float, columns: int = 1):
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, columns, figsize=(width, height))
+    figure, axes = plt.subplots(1, columns, figsize=(width, height))
     plt.close(figure)  # the caller shows it: a notebook would otherwise draw it twice
     return figure, axes
 
 
+@plt.rc_context(STYLE)
 def plot_balance(table: pd.DataFrame) -> Figure:
     """Return bars of each label's share in each split, from `data.balance_table`."""
     splits = [name for name in ("train", "validation", "test") if name in table]
@@ -46,11 +46,13 @@ def plot_balance(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@plt.rc_context(STYLE)
 def plot_lengths(lengths: Sequence[int], *, unit: str = "tokens", limit: int | None = None) -> Figure:
     """Return a histogram of text lengths, with the median, the 95th percentile and, if given, a `limit` marked."""
     lengths = np.asarray(lengths)
     figure, ax = _figure(7.5, 3.2)
-    ax.hist(lengths, bins=np.arange(0, lengths.max() + 3, max(1, lengths.max() // 45)), color=SKY)
+    width = max(1, int(lengths.max()) // 45)
+    ax.hist(lengths, bins=np.arange(0, lengths.max() + width + 1, width), color=SKY)
     marks = [("median", np.median(lengths), BLUE, "-"), ("95 %", np.quantile(lengths, 0.95), RED, "--")]
     if limit is not None:
         marks.append(("padded to", limit, GREY, ":"))
@@ -61,6 +63,7 @@ def plot_lengths(lengths: Sequence[int], *, unit: str = "tokens", limit: int | N
     return figure
 
 
+@plt.rc_context(STYLE)
 def plot_padding(lengths_by_batch: Sequence[Sequence[int]], pad_to: int | None, title: str) -> Figure:
     """Return a picture of batches: a line per text, blue where there are tokens, orange where there is padding.
 
@@ -81,14 +84,18 @@ def plot_padding(lengths_by_batch: Sequence[Sequence[int]], pad_to: int | None, 
     return figure
 
 
+@plt.rc_context(STYLE)
 def plot_learning_rate(rates: Sequence[float]) -> Figure:
     """Return the learning rate at each step."""
     figure, ax = _figure(7.5, 2.4)
     ax.plot(np.arange(1, len(rates) + 1), rates, color=BLUE)
-    ax.set(title="Learning rate: warm up, then cool down", xlabel="optimiser step", ylabel="learning rate", ylim=(0, None))
+    ax.set(
+        title="Learning rate: warm up, then cool down", xlabel="optimiser step", ylabel="learning rate", ylim=(0, None)
+    )
     return figure
 
 
+@plt.rc_context(STYLE)
 def plot_history(history: pd.DataFrame, step_losses: Sequence[float], *, metric: str = "f1_macro") -> Figure:
     """Return two panels from a `TrainingResult`: losses by epoch over the single steps, and validation metrics."""
     figure, (left, right) = _figure(9.5, 3.4, columns=2)
@@ -107,6 +114,7 @@ def plot_history(history: pd.DataFrame, step_losses: Sequence[float], *, metric:
     return figure
 
 
+@plt.rc_context(STYLE)
 def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> Figure:
     """Return a confusion matrix from `evaluation.confusion_counts`: colour and percent by row, counts beneath."""
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
@@ -124,6 +132,7 @@ def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> 
     return figure
 
 
+@plt.rc_context(STYLE)
 def plot_probabilities(probability: np.ndarray, label_names: Sequence[str], text: str) -> Figure:
     """Return bars of one text's probabilities, the likeliest first."""
     order = np.argsort(probability)
@@ -131,11 +140,13 @@ def plot_probabilities(probability: np.ndarray, label_names: Sequence[str], text
     colours = [SKY] * (len(order) - 1) + [BLUE]
     bars = ax.barh([label_names[i] for i in order], probability[order], color=colours)
     ax.bar_label(bars, fmt="{:.0%}", padding=3)
-    ax.set(title=text if len(text) <= 70 else text[:67] + "…", xlim=(0, 1.1), xticks=[])
+    ax.set_title(text if len(text) <= 70 else text[:67] + "…", parse_math=False)  # "$" is money here
+    ax.set(xlim=(0, 1.1), xticks=[])
     ax.spines["bottom"].set_visible(False)
     return figure
 
 
+@plt.rc_context(STYLE)
 def plot_scores(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     """Return points with intervals, one row each, from a table with the columns value, low and high."""
     figure, ax = _figure(7.5, 0.42 * len(table) + 1.3)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import re
 import tempfile
 from collections.abc import Iterator
@@ -19,10 +20,18 @@ SCHEMA_VERSION = 1
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "scikit-learn", "numpy", "pandas")
 
 
+def library_line() -> str:
+    """Return Python's and the main libraries' versions in one line."""
+    names = ("torch", "transformers", "datasets", "accelerate", "scikit-learn")
+    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names)
+
+
 def open_run_folder(notebook: str, run_name: str, *, runs: Path | None = None) -> Path:
     """Create `runs/<notebook>/<run name>/` if need be and return it. `run_name` may hold letters, digits, `.`, `_`, `-`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_name):
-        raise ValueError(f"run_name={run_name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit.")
+        raise ValueError(
+            f"run_name={run_name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit."
+        )
     folder = (runs or Path(os.environ.get("COURSE_RUNS", RUNS))) / notebook / run_name
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     return folder
@@ -37,6 +46,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
+        os.chmod(name, 0o644)  # mkstemp lets only the owner read
         with open(name, "rb+") as file:
             os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
         os.replace(name, path)
@@ -74,7 +84,10 @@ def predictions_table(texts, labels, probabilities: np.ndarray, predictions, lab
     """
     table = pd.DataFrame({"text": list(texts)})
     if probabilities.ndim == 2 and np.ndim(labels) == 2:
-        joined = [[",".join(n for n, on in zip(label_names, row, strict=True) if on) for row in np.asarray(rows)] for rows in (labels, predictions)]
+        joined = [
+            [",".join(n for n, on in zip(label_names, row, strict=True) if on) for row in np.asarray(rows)]
+            for rows in (labels, predictions)
+        ]
         table["true"], table["predicted"] = joined
         table["confidence"] = np.maximum(probabilities, 1 - probabilities).min(axis=1)
     else:
@@ -82,7 +95,7 @@ def predictions_table(texts, labels, probabilities: np.ndarray, predictions, lab
         table["predicted"] = [label_names[i] for i in predictions]
         table["confidence"] = probabilities.max(axis=1)
     for i, name in enumerate(label_names):
-        table[name] = probabilities[:, i]
+        table[f"p({name})" if name in table else name] = probabilities[:, i]  # a label may be called "true"
     return table
 
 

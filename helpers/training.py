@@ -103,6 +103,7 @@ def fit(
     accelerator = _make_accelerator(device, tracker, run_folder)
     torch.manual_seed(config.seed + accelerator.process_index)
     plan = plan_steps(train.lengths, config)
+    _release(classifier)  # an earlier call may have been interrupted
     model, optimizer = accelerator.prepare(classifier, make_optimizer(classifier, config))
     folder = Path(run_folder) / "checkpoint" if run_folder else None
     settings = dataclasses.asdict(config) | {"data": _digest(train), "labels": classifier.label_names}
@@ -112,12 +113,16 @@ def fit(
     with _explain_lack_of_memory(config), ProgressBar(sum(map(len, plan)), start=state.step) as bar:
         while state.epoch < config.epochs and not _out_of_patience(state.history, config):
             save = lambda: save_checkpoint(folder, state, accelerator, model, optimizer)  # noqa: E731
-            _train_epoch(accelerator, model, optimizer, loss_function or default_loss, train, plan, config, state, save, bar)
+            _train_epoch(
+                accelerator, model, optimizer, loss_function or default_loss, train, plan, config, state, save, bar
+            )
             row = _validate(classifier, validation, device, state, steps=len(plan[state.epoch]))
             state.epoch += 1
             state.history.append(row)
             accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=state.step)
-            bar.show(f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, {config.metric} {row[config.metric]:.3f}")
+            bar.show(
+                f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, {config.metric} {row[config.metric]:.3f}"
+            )
             if best_epoch(state.history, config.metric) == row["epoch"]:
                 best = trained_weights(classifier)
                 if folder and accelerator.is_main_process:
@@ -125,7 +130,7 @@ def fit(
             if folder:
                 save()
     accelerator.end_training()
-    accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives `classifier` its own forward back
+    _release(classifier)
     classifier.load_state_dict(best, strict=False)
     classifier.eval()
     if folder and accelerator.is_main_process:
@@ -252,6 +257,16 @@ def _make_accelerator(device: Device, tracker: str | None, run_folder) -> Accele
     if tracker:
         accelerator.init_trackers("tracking")
     return accelerator
+
+
+def _release(classifier) -> None:
+    """Undo what Accelerate's `prepare` did to the module itself.
+
+    It wraps `forward` in autocast, and marks the module so that another `prepare` leaves it as it is: without this,
+    a second `fit` of the same classifier would silently train in fp32.
+    """
+    for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+        vars(classifier).pop(name, None)
 
 
 def _require_finite(loss: float, state: TrainingState, config: TrainingConfig) -> None:

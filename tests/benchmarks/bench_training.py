@@ -1,0 +1,239 @@
+"""How fast does the course train? Four ways to fine-tune the same encoder on the same texts, in one run, one table.
+
+    python tests/benchmarks/bench_training.py [--dataset FOLDER] [--examples 3200] [--epochs 2]
+
+(a) a plain fp32 loop with every text padded to 300 tokens, (b) Hugging Face Trainer as it comes, (c) Trainer with its
+best flags (bf16 where the hardware has it, batches of like length, the same batch size), (d) `helpers.training.fit`.
+Each runs in a process of its own, so that its peak memory is its own. (a) is timed on a few batches only and judged
+by speed alone; (b) to (d) train on the same examples for the same epochs and are compared by validation macro F1.
+
+The physical limit is the processor's rate of matrix products, measured here at the model's own sizes: a transformer of P
+parameters outside the token table needs 6 P floating-point operations per token and training step.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["COURSE_PROGRESS"] = "off"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import numpy as np
+import torch
+
+from helpers import batching, data, device, evaluation, models, training
+
+MODEL = "all-MiniLM-L6-v2"
+MAX_LENGTH = 128
+RATE, BATCH = 2e-4, 32
+REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "dair_emotion"
+VARIANTS = {
+    "a": "padded to 300, fp32 loop",
+    "b": "Trainer as it comes",
+    "c": "Trainer, best flags",
+    "d": "helpers.training.fit",
+}
+
+
+def load(arguments):
+    """Return the corpus with the wanted number of training examples, and the encoded splits."""
+    label_column = "emotion" if arguments.dataset == "moments" else None
+    corpus = data.load_data(arguments.dataset, label_column=label_column)
+    corpus = data.take_examples(corpus, arguments.examples)
+    tokenizer = models.load_tokenizer(MODEL)
+    encoded = {
+        name: batching.encode_split(corpus.splits[name], tokenizer, MAX_LENGTH) for name in ("train", "validation")
+    }
+    return corpus, tokenizer, encoded
+
+
+def huggingface_classifier(label_names: list[str]):
+    """Return what a tutorial would load: the library's own classification class with its default settings."""
+    from transformers import AutoModelForSequenceClassification
+
+    from helpers.assets import find_model
+
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_pretrained(find_model(MODEL).location, num_labels=len(label_names))
+
+
+def run_padded_loop(arguments) -> dict:
+    """(a): the loop of the tutorial that the course replaces, on a handful of batches."""
+    corpus, tokenizer, _ = load(arguments)
+    model = huggingface_classifier(corpus.label_names).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    train = corpus.splits["train"].select(range(6 * BATCH))
+    inputs = tokenizer(list(train["text"]), padding="max_length", truncation=True, max_length=300, return_tensors="pt")
+    labels = torch.tensor(train["label"])
+    for start in range(0, len(train), BATCH):
+        if start == BATCH:  # the first batch warms up
+            began = time.perf_counter()
+        rows = slice(start, start + BATCH)
+        loss = model(
+            input_ids=inputs["input_ids"][rows], attention_mask=inputs["attention_mask"][rows], labels=labels[rows]
+        ).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return {"samples_per_second": (len(train) - BATCH) / (time.perf_counter() - began)}
+
+
+def run_trainer(arguments, **flags) -> dict:
+    """(b) and (c): Hugging Face Trainer; `flags` go to its TrainingArguments."""
+    from datasets import Dataset
+    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+
+    corpus, tokenizer, encoded = load(arguments)
+    model = huggingface_classifier(corpus.label_names)
+    train, validation = (
+        Dataset.from_dict({"input_ids": e.input_ids, "label": e.labels.tolist(), "length": e.lengths.tolist()})
+        for e in encoded.values()
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            folder,
+            num_train_epochs=arguments.epochs,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            logging_strategy="no",
+            **flags,
+        )
+        collator = DataCollatorWithPadding(tokenizer)
+        trainer = Trainer(model, settings, data_collator=collator, train_dataset=train, processing_class=tokenizer)
+        seconds = trainer.train().metrics["train_runtime"]
+        logits = trainer.predict(validation).predictions
+    rate = arguments.examples * arguments.epochs / seconds
+    return {
+        "samples_per_second": rate,
+        **score(encoded["validation"].labels, logits.argmax(axis=1), corpus.label_names),
+    }
+
+
+def run_trainer_as_it_comes(arguments) -> dict:
+    """(b): batches of 8, fp32, random order, learning rate 5e-5: the defaults."""
+    return run_trainer(arguments)
+
+
+def run_trainer_best(arguments) -> dict:
+    """(c): the same batch and schedule as (d), bf16 where the hardware has it, batches of like length."""
+    bf16 = device.find_device().precision == "bf16"
+    return run_trainer(
+        arguments,
+        per_device_train_batch_size=BATCH,
+        learning_rate=RATE,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.1,
+        weight_decay=0.01,
+        bf16=bf16,
+        train_sampling_strategy="group_by_length",
+    )
+
+
+def run_fit(arguments) -> dict:
+    """(d): the course."""
+    corpus, _, encoded = load(arguments)
+    hardware = device.find_device()
+    classifier = models.load_classifier(MODEL, corpus.label_names, attention=hardware.attention)
+    config = training.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=BATCH)
+    result = training.fit(classifier, encoded["train"], encoded["validation"], config, device=hardware)
+    logits = evaluation.predict_logits(classifier, encoded["validation"], hardware)
+    tokens = float(encoded["train"].lengths.mean())
+    parameters = models.count_parameters(classifier).total - classifier.backbone.get_input_embeddings().weight.numel()
+    scores = score(encoded["validation"].labels, logits.argmax(axis=1), corpus.label_names)
+    return {
+        "samples_per_second": result.samples_per_second,
+        "flops_per_sample": 6 * parameters * tokens,
+        "tokens": tokens,
+        **scores,
+    }
+
+
+def score(labels, predictions, label_names) -> dict:
+    """Return macro F1 and its bootstrap interval."""
+    low, high = evaluation.bootstrap_intervals(labels, predictions, ("f1_macro",))["f1_macro"]
+    return {
+        "f1_macro": evaluation.compute_metrics(labels, predictions, label_names)["f1_macro"],
+        "low": low,
+        "high": high,
+    }
+
+
+def matrix_rate(dtype: torch.dtype, rows: int = 1024, inner: int = 384, columns: int = 1536) -> float:
+    """Return floating-point operations per second of a matrix product of the encoder's own size, best of several."""
+    left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+    best = float("inf")
+    for _ in range(7):
+        start = time.perf_counter()
+        for _ in range(20):
+            torch.nn.functional.linear(left, right)
+        best = min(best, (time.perf_counter() - start) / 20)
+    return 2 * rows * inner * columns / best
+
+
+def measure(variant: str, arguments) -> dict:
+    """Run one variant in a fresh process and return what it printed."""
+    command = [sys.executable, __file__, "--variant", variant, "--dataset", arguments.dataset]
+    command += ["--examples", str(arguments.examples), "--epochs", str(arguments.epochs)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"variant {variant} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def print_table(results: dict[str, dict]) -> None:
+    """Print a line per variant, then ratios and the limit."""
+    print(f"{'':<28} {'samples/s':>9}  {'(d) is':>8}  {'peak memory':>11}  validation macro F1")
+    ours = results["d"]["samples_per_second"]
+    for variant, found in results.items():
+        ratio = "" if variant == "d" else f"{ours / found['samples_per_second']:.1f} x"
+        f1 = f"{found['f1_macro']:.3f} ({found['low']:.3f} to {found['high']:.3f})" if "f1_macro" in found else "-"
+        memory = f"{found['peak_memory_bytes'] / 2**30:.2f} GiB"
+        print(
+            f"({variant}) {VARIANTS[variant]:<24} {found['samples_per_second']:>9.1f}  {ratio:>8}  {memory:>11}  {f1}"
+        )
+
+
+def main() -> None:
+    """Print one table for all variants, or with `--variant` one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default=str(REAL_DATA) if REAL_DATA.exists() else "moments")
+    parser.add_argument("--examples", type=int, default=1600)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--variant", choices=VARIANTS)
+    arguments = parser.parse_args()
+    if arguments.variant:
+        run = {"a": run_padded_loop, "b": run_trainer_as_it_comes, "c": run_trainer_best, "d": run_fit}[
+            arguments.variant
+        ]
+        found = run(arguments)
+        print(json.dumps(found | {"peak_memory_bytes": device.peak_memory_bytes(device.find_device("no"))}))
+        return
+    print(
+        f"{device.find_device()}; {Path(arguments.dataset).name}, {arguments.examples} examples x {arguments.epochs} epochs"
+    )
+    fp32, bf16 = matrix_rate(torch.float32), matrix_rate(torch.bfloat16)
+    results = {}
+    for variant in VARIANTS:
+        results[variant] = measure(variant, arguments)
+        print(f"({variant}) {results[variant]['samples_per_second']:.1f} samples/s", file=sys.stderr, flush=True)
+    print_table(results)
+    needed = results["d"]["flops_per_sample"] * results["d"]["samples_per_second"]
+    print(f"matrix products here: {fp32 / 1e9:.0f} GFLOP/s in fp32, {bf16 / 1e9:.0f} in bf16")
+    share = needed / (bf16 if device.find_device().precision == "bf16" else fp32)
+    print(
+        f"(d) needs {needed / 1e9:.0f} GFLOP/s for {results['d']['tokens']:.1f} tokens per text: {share:.0%} of that rate; the rest"
+    )
+    print(
+        "goes to what is no matrix product: GELU, softmax, dropout, casts, the optimiser, and padding within batches."
+    )
+
+
+if __name__ == "__main__":
+    np.random.seed(0)
+    main()

@@ -1,0 +1,292 @@
+import copy
+import json
+import math
+import os
+import stat
+
+import pytest
+import torch
+from tiny import ARCHITECTURES, LABELS, build_models, make_tokenizer, toy_data
+from torch import nn
+from transformers import AutoModel
+
+from helpers.batching import collate
+from helpers.models import (
+    POOLINGS,
+    ByteDropout,
+    TextClassifier,
+    count_parameters,
+    load_classifier,
+    load_saved_classifier,
+    load_tokenizer,
+    pool,
+    save_classifier,
+    use_byte_dropout,
+)
+
+each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return build_models(tmp_path_factory.mktemp("models"), dropout=0.1)
+
+
+def logits_of(classifier, batch):
+    with torch.inference_mode():
+        return classifier.eval()(batch["input_ids"], batch["attention_mask"])
+
+
+@each_architecture
+def test_load_classifier_puts_a_head_on_the_pretrained_backbone(models, architecture):
+    classifier = load_classifier(str(models[architecture]), LABELS)
+    batch = collate(toy_data()[0], [0, 1, 2])
+    assert logits_of(classifier, batch).shape == (3, len(LABELS))
+    assert classifier.backbone.config.model_type == architecture
+    assert {p.dtype for p in classifier.parameters()} == {torch.float32}
+    assert (classifier.label_names, classifier.multilabel, classifier.pooling) == (LABELS, False, "mean")
+
+
+@each_architecture
+def test_load_classifier_keeps_the_pretrained_weights(models, architecture):
+    pretrained = AutoModel.from_pretrained(models[architecture]).state_dict()
+    loaded = load_classifier(str(models[architecture]), LABELS).backbone.state_dict()
+    assert loaded.keys() == {name for name in pretrained if not name.startswith("pooler.")}
+    assert all(torch.equal(pretrained[name], loaded[name]) for name in loaded)
+
+
+@each_architecture
+def test_attention_dropout_is_off(models, architecture):
+    config = load_classifier(str(models[architecture]), LABELS).backbone.config
+    found = [getattr(config, name, None) for name in ("attention_dropout", "attention_probs_dropout_prob")]
+    assert [value for value in found if value is not None] == [0.0]
+
+
+def test_bfloat16_weights_are_loaded_as_fp32(models, tmp_path):
+    AutoModel.from_pretrained(models["bert"], dtype=torch.bfloat16).save_pretrained(tmp_path)
+    classifier = load_classifier(str(tmp_path), LABELS)
+    assert {p.dtype for p in classifier.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("pooling", POOLINGS)
+@each_architecture
+def test_a_padded_batch_equals_single_rows(models, architecture, pooling, attention):
+    classifier = load_classifier(str(models[architecture]), LABELS, pooling=pooling, attention=attention)
+    train, _ = toy_data()
+    rows = [int(train.lengths.argmax()), int(train.lengths.argmin()), 0, 1]
+    assert len(set(train.lengths[rows])) > 2
+    together = logits_of(classifier, collate(train, rows))
+    alone = torch.cat([logits_of(classifier, collate(train, [row])) for row in rows])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    if (architecture, pooling) != ("qwen2", "cls"):  # a decoder's first token sees nothing but itself
+        assert not torch.allclose(alone[0], alone[1], atol=1e-3), "rows that look alike would hide a mistake"
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@each_architecture
+def test_save_and_load_give_identical_logits(models, tmp_path, architecture, pooling):
+    classifier = load_classifier(str(models[architecture]), LABELS, pooling=pooling, attention="eager", seed=3)
+    with torch.no_grad():  # as if trained: nothing is as it was in the folder that the backbone came from
+        for parameter in classifier.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    save_classifier(classifier, make_tokenizer(), tmp_path / "model")
+    loaded, _, settings = load_saved_classifier(tmp_path / "model", attention="eager")
+    batch = collate(toy_data()[0], range(8))
+    assert torch.equal(logits_of(classifier, batch), logits_of(loaded, batch))
+    assert torch.equal(classifier.head.weight, loaded.head.weight)
+    assert (loaded.pooling, loaded.label_names, settings["pooling"]) == (pooling, LABELS, pooling)
+
+
+def test_a_loaded_classifier_brings_its_settings_and_is_in_evaluation_mode(models, tmp_path):
+    classifier = load_classifier(str(models["bert"]), LABELS, multilabel=True, pooling="cls", dropout=0.25)
+    save_classifier(classifier, make_tokenizer(), tmp_path / "model", thresholds=[0.3, 0.5, 0.7], max_length=64)
+    loaded, _, settings = load_saved_classifier(tmp_path / "model")
+    assert (loaded.multilabel, loaded.pooling, loaded.dropout.p) == (True, "cls", 0.25)
+    assert settings["thresholds"] == [0.3, 0.5, 0.7]
+    assert settings["max_length"] == 64
+    assert not any(module.training for module in loaded.modules())
+
+
+def test_the_saved_tokenizer_gives_the_same_ids(models, tmp_path):
+    save_classifier(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
+    _, tokenizer, _ = load_saved_classifier(tmp_path / "model")
+    text = "glad1 word2 nowhere word3"
+    assert tokenizer(text)["input_ids"] == make_tokenizer()(text)["input_ids"]
+    assert (tokenizer.pad_token_id, tokenizer.padding_side) == (0, "right")
+
+
+def test_label_names_are_in_the_configuration_for_other_tools(models, tmp_path):
+    folder = save_classifier(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["id2label"] == {"0": "calm", "1": "glad", "2": "sour"}
+
+
+def test_nothing_saved_is_a_pickle(models, tmp_path):
+    folder = save_classifier(load_classifier(str(models["qwen2"]), LABELS), make_tokenizer(), tmp_path / "model")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".safetensors"}
+    assert [path.name for path in files if path.suffix == ".safetensors"] == ["model.safetensors"]
+
+
+def test_saving_again_replaces_the_whole_folder(models, tmp_path):
+    first, second = (load_classifier(str(models["bert"]), LABELS, seed=seed) for seed in (1, 2))
+    save_classifier(first, make_tokenizer(), tmp_path / "model", temperature=2.0)
+    (tmp_path / "model" / "stray.txt").write_text("from the first time")
+    save_classifier(second, make_tokenizer(), tmp_path / "model")
+    loaded, _, settings = load_saved_classifier(tmp_path / "model")
+    assert torch.equal(loaded.head.weight, second.head.weight)
+    assert "temperature" not in settings
+    assert not (tmp_path / "model" / "stray.txt").exists()
+    assert os.listdir(tmp_path) == ["model"], "temporary folders must not stay behind"
+
+
+def test_a_failing_save_leaves_the_old_folder_alone(models, tmp_path):
+    classifier = load_classifier(str(models["bert"]), LABELS)
+    save_classifier(classifier, make_tokenizer(), tmp_path / "model")
+    with pytest.raises(TypeError):
+        save_classifier(classifier, make_tokenizer(), tmp_path / "model", thresholds=object())
+    assert load_saved_classifier(tmp_path / "model")[2]["label_names"] == LABELS
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="mkdtemp makes the folder readable by its owner alone, and the rename keeps that"
+)
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_a_saved_folder_is_as_readable_as_any_other(models, tmp_path):
+    (tmp_path / "plain").mkdir()
+    folder = save_classifier(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
+    assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_folder_without_a_saved_classifier_is_refused_in_a_sentence(models):
+    with pytest.raises(FileNotFoundError, match=r"holds no saved classifier .*: train and save one first\."):
+        load_saved_classifier(models["bert"])
+
+
+def test_the_head_depends_on_the_seed_alone(models):
+    torch.manual_seed(123)
+    first = load_classifier(str(models["bert"]), LABELS, seed=1)
+    torch.manual_seed(456)
+    again, other = (load_classifier(str(models["bert"]), LABELS, seed=seed) for seed in (1, 2))
+    assert torch.equal(first.head.weight, again.head.weight)
+    assert torch.equal(first.head.bias, again.head.bias)
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_an_unknown_pooling_is_refused_by_name(models):
+    with pytest.raises(ValueError, match=r"pooling='max' is unknown: use one of cls, mean, last"):
+        load_classifier(str(models["bert"]), LABELS, pooling="max")
+
+
+def test_a_tokenizer_without_pad_token_pads_on_the_right_with_its_end_token(tmp_path):
+    tokenizer = make_tokenizer()
+    tokenizer.pad_token, tokenizer.eos_token, tokenizer.padding_side = None, "[SEP]", "left"
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(str(tmp_path))
+    assert (loaded.pad_token, loaded.padding_side) == ("[SEP]", "right")
+
+
+# Two texts of 3 and 2 tokens; the padding holds numbers that would show in any result they touch.
+RIGHT = (torch.tensor([[[1.0], [2.0], [6.0], [1e6]], [[3.0], [5.0], [1e6], [1e6]]]), [[1, 1, 1, 0], [1, 1, 0, 0]])
+LEFT = (torch.tensor([[[1e6], [1.0], [2.0], [6.0]], [[1e6], [1e6], [3.0], [5.0]]]), [[0, 1, 1, 1], [0, 0, 1, 1]])
+FULL = (torch.tensor([[[1.0], [2.0], [6.0]], [[3.0], [4.0], [5.0]]]), [[1, 1, 1], [1, 1, 1]])
+
+
+@pytest.mark.parametrize(("hidden", "mask"), [RIGHT, LEFT, FULL], ids=["right", "left", "none"])
+@pytest.mark.parametrize(("pooling", "expected"), [("cls", [1, 3]), ("mean", [3, 4]), ("last", [6, 5])])
+def test_padding_on_either_side_has_no_say_in_pooling(hidden, mask, pooling, expected):
+    assert pool(hidden, torch.tensor(mask), pooling).squeeze(-1).tolist() == expected
+
+
+def test_mean_pooling_keeps_the_dtype_of_the_hidden_states():
+    hidden, mask = RIGHT
+    assert pool(hidden.bfloat16(), torch.tensor(mask), "mean").dtype == torch.bfloat16
+
+
+def test_byte_dropout_changes_nothing_in_evaluation_or_without_probability():
+    values = torch.randn(7, 5)
+    assert torch.equal(ByteDropout(0.5).eval()(values), values)
+    assert torch.equal(ByteDropout(0.0).train()(values), values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
+def test_byte_dropout_drops_its_share_and_keeps_the_mean(p, dtype):
+    torch.manual_seed(0)
+    dropped = ByteDropout(p)(torch.ones(200_003, dtype=dtype))  # not divisible by 8
+    assert dropped.dtype == dtype
+    share = (dropped == 0).float().mean().item()
+    assert share == pytest.approx(p, abs=1 / 512 + 4 * math.sqrt(p * (1 - p) / 200_003))
+    assert dropped.double().mean().item() == pytest.approx(1, abs=0.015)
+    assert len(dropped.unique()) == 2, "what is kept is scaled by one factor"
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (8,), (9,), (3, 5), (2, 3, 11)])
+def test_byte_dropout_works_for_any_shape(shape):
+    torch.manual_seed(0)
+    dropout = ByteDropout(0.5)
+    outcomes = torch.stack([dropout(torch.ones(shape)) for _ in range(64)])
+    assert outcomes.shape == (64, *shape)
+    assert torch.all((outcomes == 0).any(0) & (outcomes == 2).any(0)), (
+        "every place is dropped now and then, none always"
+    )
+
+
+def test_byte_dropout_follows_the_seed():
+    values, dropout = torch.ones(1000), ByteDropout(0.5)
+    torch.manual_seed(7)
+    first, second = dropout(values), dropout(values)
+    torch.manual_seed(7)
+    assert torch.equal(dropout(values), first)
+    assert not torch.equal(first, second)
+
+
+def test_byte_dropout_passes_gradients_where_it_passes_values():
+    torch.manual_seed(0)
+    values = torch.rand(1001, dtype=torch.float64).add(1).requires_grad_()
+    dropped = ByteDropout(0.3)(values)
+    dropped.sum().backward()
+    mask, scale = (dropped.detach() != 0).double(), 256 / (256 - round(0.3 * 256))
+    torch.testing.assert_close(values.grad, mask * scale, rtol=1e-12, atol=0)
+    torch.testing.assert_close(dropped.detach(), values.detach() * mask * scale, rtol=1e-12, atol=0)
+
+
+@each_architecture
+def test_use_byte_dropout_leaves_no_other_dropout(models, architecture):
+    backbone = AutoModel.from_pretrained(models[architecture])
+    classifier = TextClassifier(backbone, LABELS, multilabel=False, pooling="mean", dropout=0.3)
+    before = sorted(module.p for module in classifier.modules() if isinstance(module, nn.Dropout))
+    use_byte_dropout(classifier)
+    after = sorted(module.p for module in classifier.modules() if isinstance(module, ByteDropout))
+    assert not any(isinstance(module, nn.Dropout) for module in classifier.modules())
+    assert before == after
+    assert 0.3 in after
+
+
+def test_use_byte_dropout_finds_nested_modules():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.2), nn.ModuleList([nn.Dropout(0.4)])))
+    use_byte_dropout(model)
+    assert (model[1][0].p, model[1][1][0].p) == (0.2, 0.4)
+    assert isinstance(model[1][0], ByteDropout)
+    assert isinstance(model[1][1][0], ByteDropout)
+
+
+def test_count_parameters_tells_frozen_from_trainable(models):
+    classifier = load_classifier(str(models["bert"]), LABELS)
+    everything = count_parameters(classifier)
+    classifier.backbone.requires_grad_(False)
+    frozen = count_parameters(classifier)
+    head = 32 * len(LABELS) + len(LABELS)
+    assert everything.total == everything.trainable == sum(p.numel() for p in classifier.parameters())
+    assert (frozen.total, frozen.trainable) == (everything.total, head)
+
+
+def test_loading_twice_gives_classifiers_that_share_nothing(models):
+    first, second = (load_classifier(str(models["bert"]), LABELS) for _ in range(2))
+    before = copy.deepcopy(second.state_dict())
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.zero_()
+    assert all(torch.equal(before[name], value) for name, value in second.state_dict().items())

@@ -1,0 +1,335 @@
+"""Notebooks as files: executed headlessly and in place, listed, summarised; the command line; Colab's bootstrap."""
+
+import base64
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from helpers import bootstrap, notebooks
+from helpers.assets import ROOT
+from helpers.cli import _parse
+from helpers.expected import judge, write_bands
+from helpers.notebooks import (
+    Outcome,
+    extract_figures,
+    find_notebooks,
+    list_parameters,
+    refresh,
+    run_headless,
+    summary_lines,
+)
+
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+PARAMETERS = "seed = 0  # of the random numbers\nmodel = None  # None: the profile's"
+GOOD = """
+import json, os
+from pathlib import Path
+
+folder = Path(os.environ["COURSE_RUNS"]) / "01_good" / "first"
+folder.mkdir(parents=True, exist_ok=True)
+record = {"notebook": "01_good", "model": "tiny", "accuracy": 0.75, "f1_macro": 0.5, "seed": seed}
+(folder / "metrics.json").write_text(json.dumps(record))
+print("printed", "by a cell")
+"""
+FAILING = "raise ValueError('the first line\\nthe second line')"
+# The real command line, on notebooks and with a run folder of the test's own.
+COMMAND = """
+import functools, sys
+from pathlib import Path
+from helpers import notebooks
+notebooks.NOTEBOOKS, runs = Path(sys.argv.pop(1)), Path(sys.argv.pop(1))
+notebooks.run_headless = functools.partial(notebooks.run_headless, runs=runs)
+from helpers.cli import main
+main()
+"""
+PIXEL = b"\x89PNG\r\n\x1a\n and so on"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    """The functions under test set these two for their kernels; the next test shall find them as they were."""
+    for name in ("COURSE_PROGRESS", "COURSE_RUNS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
+    return write_notebooks(tmp_path / "notebooks")
+
+
+def write_notebooks(folder: Path) -> Path:
+    folder.mkdir()
+    write(folder / "01_good.ipynb", new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}), new_code_cell(GOOD))
+    write(folder / "02_failing.ipynb", new_code_cell("before = 1"), new_code_cell(FAILING), new_code_cell("after = 1"))
+    write(folder / "notes.ipynb", new_code_cell("not_numbered = True"))
+    return folder
+
+
+def write(path: Path, *cells, **metadata) -> Path:
+    nbformat.write(new_notebook(cells=list(cells), metadata=KERNEL | metadata), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """What `python -m helpers run -p seed=7` does with the good and the failing notebook."""
+    tmp_path = tmp_path_factory.mktemp("whole_run")
+    return run_command(write_notebooks(tmp_path / "notebooks"), tmp_path / "runs", "run", "-p", "seed=7")
+
+
+def run_command(folder: Path, runs: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", COMMAND, str(folder), str(runs), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def code_cells(path: Path) -> list:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_good_notebook_runs_headless_with_parameters(folder, tmp_path):
+    source = (folder / "01_good.ipynb").read_bytes()
+    outcome = run_headless(folder / "01_good.ipynb", {"seed": 3}, runs=tmp_path / "runs")
+    assert (outcome.notebook, outcome.error) == ("01_good", None)
+    assert outcome.record == {"notebook": "01_good", "model": "tiny", "accuracy": 0.75, "f1_macro": 0.5, "seed": 3}
+    assert outcome.executed == tmp_path / "runs" / "01_good" / "01_good.ipynb"
+    cells = code_cells(outcome.executed)
+    assert [cell.execution_count for cell in cells] == [1, 2, 3]  # papermill adds a cell with the parameters
+    assert cells[-1].outputs[0].text == "printed by a cell\n"
+    assert (folder / "01_good.ipynb").read_bytes() == source
+
+
+def test_failing_notebook_is_an_outcome_with_the_error_in_one_line(folder, tmp_path):
+    outcome = run_headless(folder / "02_failing.ipynb", runs=tmp_path / "runs")
+    assert outcome.error == "ValueError: the first line"
+    assert outcome.record is None
+    outputs = [output for cell in code_cells(outcome.executed) for output in cell.outputs]
+    assert any("the second line" in "\n".join(output.get("traceback", [])) for output in outputs)
+    assert code_cells(outcome.executed)[-1].execution_count is None
+
+
+def test_metrics_of_an_earlier_run_are_not_taken_for_this_one(folder, tmp_path):
+    earlier = tmp_path / "runs" / "02_failing" / "old" / "metrics.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text('{"accuracy": 1.0}')
+    os.utime(earlier, (time.time() - 60, time.time() - 60))
+    assert run_headless(folder / "02_failing.ipynb", runs=tmp_path / "runs").record is None
+
+
+def make_record(accuracy: float) -> dict:
+    settings = {"notebook": "01_good", "model": "tiny", "dataset": "moments", "sizes": {"test": 100}, "seed": 0}
+    return settings | {"epochs": 1, "learning_rate": 0.1, "batch_size": 8, "accuracy": accuracy, "f1_macro": 0.5}
+
+
+@pytest.mark.parametrize(
+    "record, error, verdict, scores",
+    [
+        (make_record(0.8), None, "inside", ["0.800", "0.500"]),
+        (make_record(0.6), None, "OUTSIDE", ["0.600", "0.500"]),
+        (make_record(0.8) | {"model": "other"}, None, "no band", ["0.800", "0.500"]),
+        (None, None, "no band", ["-", "-"]),
+        (None, "ValueError: broken", "FAILED", ["-", "-"]),
+        (make_record(0.8), "ValueError: broken", "FAILED", ["0.800", "0.500"]),
+    ],
+)
+def test_summary_line_gives_scores_and_verdict(record, error, verdict, scores, tmp_path, monkeypatch):
+    write_bands([make_record(0.8)], ("accuracy",), tmp_path / "expected.json")
+    monkeypatch.setattr(notebooks, "judge", lambda record: judge(record, tmp_path / "expected.json"))
+    lines = summary_lines([Outcome("01_good", 12.3, record, ROOT / "runs" / "01_good" / "01_good.ipynb", error)])
+    assert [line.strip() for line in lines[2:]] == ([error] if error else [])
+    assert lines[1].split() == ["01_good", "12", "s", *scores, *verdict.split(), "runs/01_good/01_good.ipynb"]
+
+
+def test_parameters_are_listed_with_default_and_meaning(folder):
+    assert list_parameters(folder / "01_good.ipynb") == {
+        "seed": {"default": "0", "meaning": "of the random numbers"},
+        "model": {"default": "None", "meaning": "None: the profile's"},
+    }
+
+
+def test_numbered_notebooks_are_found_in_order(folder):
+    assert [path.name for path in find_notebooks()] == ["01_good.ipynb", "02_failing.ipynb"]
+    assert [path.name for path in find_notebooks("02")] == ["02_failing.ipynb"]
+
+
+def test_unknown_number_lists_the_known_ones(folder):
+    with pytest.raises(ValueError, match=r"no notebook '99': use one of 01, 02\."):
+        find_notebooks("99")
+
+
+def test_refresh_stores_outputs_counts_and_only_the_course_s_metadata(folder):
+    cells = [
+        new_markdown_cell("# Title", metadata={"id": "x", "slideshow": {"slide_type": "slide"}}),
+        new_code_cell("1 + 1", execution_count=9, metadata={"tags": ["keep-me"], "scrolled": True, "colab": {"x": 1}}),
+        new_code_cell("print('new')", execution_count=4, outputs=[new_output("stream", text="old\n")]),
+    ]
+    foreign = {
+        "kernelspec": {"display_name": "My env", "language": "python", "name": "conda-my-env"},
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {}, "version_major": 2, "version_minor": 0}},
+        "colab": {"provenance": []},
+        "authors": [{"name": "me"}],
+    }
+    path = write(folder / "03_foreign.ipynb", *cells, **foreign)
+    refresh(path)
+    content = nbformat.read(path, as_version=4)
+    nbformat.validate(content)
+    assert content.metadata == KERNEL | {"language_info": {"name": "python"}}
+    assert [cell.metadata for cell in content.cells] == [{}, {"tags": ["keep-me"]}, {}]
+    assert [cell.execution_count for cell in content.cells[1:]] == [1, 2]
+    assert content.cells[1].outputs[0].data == {"text/plain": "2"}
+    assert [output.text for output in content.cells[2].outputs] == ["new\n"]
+
+
+def test_refresh_twice_gives_the_same_bytes(folder):
+    path = write(folder / "03_again.ipynb", new_code_cell("1 + 1"))
+    refresh(path)
+    once = path.read_bytes()
+    refresh(path)
+    assert path.read_bytes() == once
+
+
+def test_refresh_of_a_failing_notebook_leaves_it_as_it_was(folder):
+    before = (folder / "02_failing.ipynb").read_bytes()
+    with pytest.raises(CellExecutionError):
+        refresh(folder / "02_failing.ipynb")
+    assert (folder / "02_failing.ipynb").read_bytes() == before
+
+
+def test_tagged_pictures_are_extracted(folder, tmp_path):
+    picture = new_output("display_data", data={"image/png": base64.b64encode(PIXEL).decode(), "text/plain": "<Figure>"})
+    printed = new_output("stream", text="a line before the picture\n")
+    write(
+        folder / "04_pictures.ipynb",
+        new_markdown_cell("no outputs here", metadata={"tags": ["figure-none"]}),
+        new_code_cell("plot()", outputs=[printed, picture], metadata={"tags": ["other", "figure-curve"]}),
+        new_code_cell("plot()", outputs=[picture]),
+    )
+    written = extract_figures(tmp_path / "figures")
+    assert written == [tmp_path / "figures" / "04_curve.png"]
+    assert written[0].read_bytes() == PIXEL
+
+
+def test_whole_run_goes_on_after_a_failure_and_then_fails(whole_run):
+    assert whole_run.returncode == 1
+    assert "Traceback" not in whole_run.stdout
+    *_, head, good, failing, error = whole_run.stdout.splitlines()
+    assert head.split()[:2] == ["notebook", "time"]
+    assert good.startswith("01_good ") and "0.750" in good and "no band" in good
+    assert failing.startswith("02_failing ") and "FAILED" in failing
+    assert error.strip() == "ValueError: the first line"
+
+
+@pytest.mark.xfail(strict=True, reason="papermill logs the outputs at level INFO, and nothing shows that level")
+def test_whole_run_shows_what_the_cells_print(whole_run):
+    assert "printed by a cell" in whole_run.stdout + whole_run.stderr
+
+
+def test_run_of_good_notebooks_succeeds(folder, tmp_path):
+    done = run_command(folder, tmp_path / "runs", "run", "01", "-p", "seed=7")
+    assert done.returncode == 0, done.stderr
+    assert '"seed": 7' in (tmp_path / "runs" / "01_good" / "first" / "metrics.json").read_text()
+
+
+def test_unknown_notebook_on_the_command_line_is_one_sentence():
+    command = [sys.executable, "-m", "helpers", "parameters", "99"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: There is no notebook '99': use one of ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+YAML = "cli._parse lets yaml.YAMLError through, which main does not turn into a sentence"
+
+
+@pytest.mark.parametrize(
+    "pair, words",
+    [
+        ("seed", "Error: -p seed: write it as name=value."),
+        pytest.param("seed=[1", "Error: -p seed=[1", marks=pytest.mark.xfail(strict=True, reason=YAML)),
+    ],
+)
+def test_malformed_parameter_on_the_command_line_is_one_sentence(pair, words, folder, tmp_path):
+    done = run_command(folder, tmp_path / "runs", "run", "01", "-p", pair)
+    assert done.returncode == 1
+    assert done.stderr.startswith(words)
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments, shown", [(["01"], ["seed", "0", "of the random numbers"]), (["02"], [])])
+def test_parameters_command_prints_name_default_and_meaning(arguments, shown, folder, tmp_path):
+    done = run_command(folder, tmp_path / "runs", "parameters", *arguments)
+    assert done.returncode == 0, done.stderr
+    first = next(iter(done.stdout.splitlines()), "")
+    assert first.split(maxsplit=2) == shown
+
+
+FLOATS = pytest.mark.xfail(
+    strict=True, reason="YAML 1.1 reads 2e-4, without a dot, as text; papermill's own -p reads a number"
+)
+
+
+@pytest.mark.parametrize(
+    "pair, value",
+    [
+        ("epochs=3", 3),
+        ("learning_rate=0.0002", 0.0002),
+        pytest.param("learning_rate=2e-4", 0.0002, marks=FLOATS),
+        ("model=None", "None"),
+        ("model=null", None),
+        ("resume=true", True),
+        ("dataset=./my=data.csv", "./my=data.csv"),
+        ("model=Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B"),
+    ],
+)
+def test_parameter_value_gets_its_type(pair, value):
+    (found,) = _parse([pair]).values()
+    assert found == value and type(found) is type(value)
+
+
+def write_requirements(folder: Path, *lines: str) -> Path:
+    path = folder / "requirements.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "line, missing",
+    [
+        ("pyyaml", []),
+        (f"pyyaml>={yaml.__version__}  # present", []),
+        ("pyyaml>=9999", ["pyyaml>=9999"]),
+        ("pyyaml<1", ["pyyaml<1"]),
+        ("no-such-package-anywhere>=1", ["no-such-package-anywhere>=1"]),
+        ("torch>=9999", []),
+        ("numpy>=9999", []),
+        ("jupyterlab>=9999", []),
+        ("# a comment", []),
+        ("", []),
+    ],
+)
+def test_requirement_is_missing_if_absent_or_out_of_range(line, missing, tmp_path):
+    assert bootstrap.missing_requirements(write_requirements(tmp_path, line)) == missing
+
+
+def test_all_missing_requirements_are_listed_in_order(tmp_path):
+    path = write_requirements(tmp_path, "# course", "no-such-a>=1", "torch>=9999", "", "pyyaml", "no-such-b  # why")
+    assert bootstrap.missing_requirements(path) == ["no-such-a>=1", "no-such-b"]
+
+
+def test_nothing_is_missing_where_the_tests_run():
+    assert bootstrap.missing_requirements() == []
+
+
+def test_bootstrap_needs_neither_the_course_nor_its_libraries():
+    script = "import runpy, sys; runpy.run_path('helpers/bootstrap.py'); print(sorted(set(sys.modules) & {'torch', 'numpy'}))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

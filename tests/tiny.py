@@ -1,0 +1,94 @@
+"""For the tests: tiny random models of true architectures, a word-level tokenizer, and a toy dataset anything can learn."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BertConfig,
+    BertModel,
+    ModernBertConfig,
+    ModernBertModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Model,
+)
+
+from helpers.batching import EncodedTexts, encode_texts
+from helpers.device import Device
+
+ARCHITECTURES = ("bert", "modernbert", "qwen2")
+LABELS = ["calm", "glad", "sour"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+WORDS = {label: [f"{label}{i}" for i in range(6)] for label in LABELS}
+FILLERS = [f"word{i}" for i in range(178)]
+VOCABULARY = SPECIAL + [word for label in LABELS for word in WORDS[label]] + FILLERS
+
+# Never the machine's own device: the tests must say the same on every machine.
+FP32 = Device("cpu", "test", "no", "eager")
+BF16 = Device("cpu", "test", "bf16", "eager")
+
+
+def build_model(architecture: str, folder: Path, *, dropout: float = 0.0) -> Path:
+    """Write a random two-layer backbone and its tokenizer to `folder`; return it."""
+    size = {"vocab_size": len(VOCABULARY), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    size |= {"num_attention_heads": 4, "max_position_embeddings": 128, "pad_token_id": 0}
+    torch.manual_seed(0)
+    if architecture == "bert":
+        model = BertModel(BertConfig(**size, hidden_dropout_prob=dropout, attention_probs_dropout_prob=0.1))
+    elif architecture == "modernbert":
+        marks = {"cls_token_id": 2, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3}
+        # The second layer looks 4 tokens to each side: shorter than the texts, so that its own mask is tested too.
+        own = {"local_attention": 8, "embedding_dropout": dropout, "mlp_dropout": dropout, "attention_dropout": 0.1}
+        model = ModernBertModel(ModernBertConfig(**size, **marks, **own))
+    else:
+        marks = {"bos_token_id": 2, "eos_token_id": 3}
+        model = Qwen2Model(Qwen2Config(**size, **marks, num_key_value_heads=2, attention_dropout=0.1))
+    model.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return Path(folder)
+
+
+def build_models(folder: Path, *, dropout: float = 0.0) -> dict[str, Path]:
+    """Write one model per architecture below `folder`; return their folders by architecture."""
+    return {name: build_model(name, Path(folder) / name, dropout=dropout) for name in ARCHITECTURES}
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer with one token per word, [CLS] before a text and [SEP] after it."""
+    words = Tokenizer(WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    words.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+def toy_texts(rows: int = 60, seed: int = 0) -> tuple[list[str], np.ndarray]:
+    """Return texts of 2 to 20 words and their labels: some words of the label, the rest fillers. No text comes twice."""
+    draw = random.Random(seed)
+    texts, labels = [], np.arange(rows) % len(LABELS)
+    for label in labels:
+        own = draw.choices(WORDS[LABELS[label]], k=draw.randint(2, 6))
+        words = own + draw.choices(FILLERS, k=draw.randint(0, 14))
+        draw.shuffle(words)
+        texts.append(" ".join(words))
+    return texts, labels.astype(np.int64)
+
+
+def toy_data(*, multilabel: bool = False) -> tuple[EncodedTexts, EncodedTexts]:
+    """Return 45 training and 15 validation rows, encoded; with `multilabel`, labels are float vectors."""
+    texts, labels = toy_texts()
+    if multilabel:
+        labels = np.eye(len(LABELS), dtype=np.float32)[labels]
+        labels[::5, 0] = 1  # some rows with two labels
+    tokenizer = make_tokenizer()
+    cuts = (slice(0, 45), slice(45, 60))
+    return tuple(encode_texts(texts[cut], tokenizer, 64, labels[cut]) for cut in cuts)
