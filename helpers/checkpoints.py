@@ -53,19 +53,24 @@ def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, opti
     write_weights(folder / "state.safetensors", tensors, {"state": json.dumps(vars(state))})
 
 
-def load_checkpoint(folder: Path, settings: dict, accelerator, model, optimizer) -> TrainingState | None:
-    """Restore model, optimiser and random numbers from `folder`; return the state, or None if there is no checkpoint.
+def load_checkpoint(
+    folder: Path, settings: dict, accelerator, model, optimizer
+) -> tuple[TrainingState, dict[str, torch.Tensor]]:
+    """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
 
+    Without a checkpoint, the state is that of a run that has not begun, and the weights are empty.
     Raises `ValueError` when the checkpoint was written with other settings, or cannot be read.
     """
     file = folder / "state.safetensors"
     if not file.exists():
-        return None
+        return TrainingState(settings), {}
     try:
         with safe_open(file, "pt") as header:
             state = TrainingState(**json.loads(header.metadata()["state"]))
         tensors = load_file(file)
-    except (SafetensorError, KeyError, TypeError) as error:
+        file = folder / "best.safetensors"
+        best = load_file(file) if state.history else {}
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{file} is not a readable checkpoint: pass resume=False to start over.") from error
     differing = [name for name in settings if settings[name] != state.settings.get(name)]
     if differing:
@@ -83,7 +88,7 @@ def load_checkpoint(folder: Path, settings: dict, accelerator, model, optimizer)
     _restore_random_numbers(of("random."), accelerator)
     if accelerator.scaler:
         accelerator.scaler.load_state_dict(state.scaler)
-    return state
+    return state, best
 
 
 def _restore_random_numbers(states: dict[str, torch.Tensor], accelerator) -> None:

@@ -89,13 +89,16 @@ def _parse(pairs: list[str]) -> dict:
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
         raise ValueError(f"-p {wrong[0]}: write it as name=value.")
-    return {name: _literal(value) for name, value in (pair.split("=", 1) for pair in pairs)}
+    return {pair.split("=", 1)[0]: _literal(pair) for pair in pairs}
 
 
-def _literal(value: str):
+def _literal(pair: str):
+    value = pair.split("=", 1)[1]
     try:
         return json.loads(value)
     except json.JSONDecodeError:
+        if value.startswith(("[", "{")):
+            raise ValueError(f"-p {pair}: this is no complete list.") from None
         return {"True": True, "False": False, "None": None}.get(value, value)
 
 

@@ -79,14 +79,14 @@ def load_data(
 
 @dataclass
 class _Table:
-    """Rows of one split with the file they came from; row i stands in line `first_line + i` (multi-line cells aside)."""
+    """Rows of one split with the file they came from; the index counts the file's rows, blank ones included."""
 
     rows: pd.DataFrame
     source: str
     first_line: int
 
     def place(self, row: int) -> str:
-        return f"{self.source}, row {row + self.first_line}"
+        return f"{self.source}, row {self.rows.index[row] + self.first_line}"
 
 
 def _read_local(path: Path) -> dict[str, _Table]:
@@ -121,9 +121,12 @@ def _read_file(path: Path) -> _Table:
             rows = pd.read_json(path, lines=True, dtype=False, convert_dates=False, encoding="utf-8-sig")
         else:
             separator = "," if kind == "csv" else "\t"
-            rows = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            rows = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
+            )
             if not isinstance(rows.index, pd.RangeIndex):  # pandas took surplus first cells for an index
                 raise DataError(f"{path.name}: rows have more cells than the header: put texts with commas in quotes.")
+            rows = rows[~(rows.isna() | (rows == "")).all(axis=1)]  # blank lines; the index keeps counting them
     except DataError:
         raise
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from helpers.batching import EncodedTexts, collate, cut_by_tokens
@@ -16,14 +17,15 @@ from helpers.device import Device, autocast
 
 @contextmanager
 def evaluation_mode(model: torch.nn.Module):
-    """Switch dropout and gradients off inside the block, and put the model back into the mode it was in."""
-    was_training = model.training
+    """Switch dropout and gradients off inside the block, and put every part of the model back into its mode."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
 
 
 def predict_logits(
@@ -46,9 +48,8 @@ def predict_logits(
 def probabilities(logits: np.ndarray, *, multilabel: bool) -> np.ndarray:
     """Return probabilities `(rows, labels)`: softmax over the labels, or a sigmoid each when several may be true."""
     if multilabel:
-        return 1 / (1 + np.exp(-logits))
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+        return expit(logits)
+    return softmax(logits, axis=1)
 
 
 def decide(probability: np.ndarray, *, multilabel: bool, thresholds: float | np.ndarray = 0.5) -> np.ndarray:
@@ -130,7 +131,8 @@ def bootstrap_intervals(
 def fast_score(name: str, labels: np.ndarray, predictions: np.ndarray) -> float:
     """Return "accuracy" or "f1_macro", "f1_micro", "f1_weighted" from counts: what scikit-learn gives, without its checks.
 
-    A label that occurs neither in `labels` nor in `predictions` does not count, as in scikit-learn's default.
+    As in scikit-learn, macro F1 leaves out a label that occurs neither in `labels` nor in `predictions`; with a column
+    per label `(rows, labels)` every column counts.
     """
     if name == "accuracy":
         return float((labels == predictions).reshape(len(labels), -1).all(axis=1).mean())
@@ -140,10 +142,10 @@ def fast_score(name: str, labels: np.ndarray, predictions: np.ndarray) -> float:
         size = int(max(labels.max(), predictions.max())) + 1
         hits = np.bincount(labels[labels == predictions], minlength=size)
         true, called = np.bincount(labels, minlength=size), np.bincount(predictions, minlength=size)
-    present = true + called > 0
+    present = (true + called > 0) | (labels.ndim == 2)
     if name == "f1_micro":
         return float(2 * hits.sum() / max(1, true.sum() + called.sum()))
-    f1 = 2 * hits[present] / (true + called)[present]
+    f1 = 2 * hits[present] / np.maximum(true + called, 1)[present]
     if name == "f1_weighted":
         return float(np.average(f1, weights=true[present]) if true.any() else 0.0)
     if name == "f1_macro":

@@ -80,7 +80,7 @@ def plot_padding(lengths_by_batch: Sequence[Sequence[int]], pad_to: int | None, 
         ax.axhline(row - 0.5, color="white", linewidth=1.5)
     ax.invert_yaxis()
     ax.set(title=title, xlabel="token places", ylabel="texts, batch by batch", yticks=[])
-    ax.legend(loc="lower right")
+    figure.legend(loc="outside lower right", ncols=2)
     return figure
 
 

@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
 
 from helpers.batching import EncodedTexts, collate, cut_by_tokens, make_batches
 from helpers.checkpoints import (
@@ -32,6 +31,9 @@ from helpers.device import Device, find_device
 from helpers.evaluation import compute_metrics, decide, mean_loss, predict_logits, probabilities
 from helpers.progress import ProgressBar
 
+# What may choose the best epoch; "loss" is minimised, "epoch" simply takes the last one.
+METRICS = ("f1_macro", "f1_micro", "f1_weighted", "accuracy", "loss", "epoch")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -44,7 +46,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1  # of all steps; then the rate falls along a half cosine to zero
     clip_norm: float = 1.0
-    metric: str = "f1_macro"  # chooses the best epoch, on validation; for "loss", lower is better
+    metric: str = "f1_macro"  # chooses the best epoch, on validation: one of METRICS
     patience: int | None = None  # stop after this many epochs without a better one
     checkpoint_steps: int | None = None  # save resumable state every so many steps, besides every epoch
     seed: int = 0
@@ -56,6 +58,13 @@ class TrainingConfig:
             optional = name in ("patience", "checkpoint_steps")
             if not (optional and value is None) and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name}={value!r}: it must be a whole number of at least 1.")
+        if self.metric not in METRICS:
+            raise ValueError(f"metric={self.metric!r} is unknown: use one of {', '.join(METRICS)}.")
+        for name, lowest in (("weight_decay", 0.0), ("seed", 0)):
+            if not getattr(self, name) >= lowest:
+                raise ValueError(f"{name}={getattr(self, name)!r}: it must not be negative.")
+        if not self.clip_norm > 0:
+            raise ValueError(f"clip_norm={self.clip_norm!r}: it must be above 0; 1.0 is usual.")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate={self.learning_rate!r}: it must lie between 0 and 1; try 2e-5 to 2e-4.")
         if not 0 <= self.warmup_fraction < 1:
@@ -103,16 +112,21 @@ def fit(
     accelerator = _make_accelerator(device, tracker, run_folder)
     torch.manual_seed(config.seed + accelerator.process_index)
     plan = plan_steps(train.lengths, config)
-    _release(classifier)  # an earlier call may have been interrupted
     model, optimizer = accelerator.prepare(classifier, make_optimizer(classifier, config))
     folder = Path(run_folder) / "checkpoint" if run_folder else None
-    settings = dataclasses.asdict(config) | {"data": _digest(train), "labels": classifier.label_names}
-    state = load_checkpoint(folder, settings, accelerator, model, optimizer) if folder and resume else None
-    state = state or TrainingState(settings)
-    best = load_file(folder / "best.safetensors") if state.history else {}
-    with _explain_lack_of_memory(config), ProgressBar(sum(map(len, plan)), start=state.step) as bar:
+    settings = dataclasses.asdict(config) | _identity(classifier, train, validation)
+    state, best = TrainingState(settings), {}
+    if folder and resume:
+        state, best = load_checkpoint(folder, settings, accelerator, model, optimizer)
+    elif folder and accelerator.is_main_process:
+        remove_checkpoint(folder)
+
+    def save() -> None:
+        if folder:
+            save_checkpoint(folder, state, accelerator, model, optimizer)
+
+    with _released(classifier), _explain_lack_of_memory(config), ProgressBar(sum(map(len, plan)), state.step) as bar:
         while state.epoch < config.epochs and not _out_of_patience(state.history, config):
-            save = lambda: save_checkpoint(folder, state, accelerator, model, optimizer)  # noqa: E731
             _train_epoch(
                 accelerator, model, optimizer, loss_function or default_loss, train, plan, config, state, save, bar
             )
@@ -127,10 +141,8 @@ def fit(
                 best = trained_weights(classifier)
                 if folder and accelerator.is_main_process:
                     write_weights(folder / "best.safetensors", best)
-            if folder:
-                save()
+            save()
     accelerator.end_training()
-    _release(classifier)
     classifier.load_state_dict(best, strict=False)
     classifier.eval()
     if folder and accelerator.is_main_process:
@@ -259,14 +271,18 @@ def _make_accelerator(device: Device, tracker: str | None, run_folder) -> Accele
     return accelerator
 
 
-def _release(classifier) -> None:
-    """Undo what Accelerate's `prepare` did to the module itself.
+@contextlib.contextmanager
+def _released(classifier):
+    """At the end, however it comes, undo what Accelerate's `prepare` did to the module itself.
 
     It wraps `forward` in autocast, and marks the module so that another `prepare` leaves it as it is: without this,
     a second `fit` of the same classifier would silently train in fp32.
     """
-    for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
-        vars(classifier).pop(name, None)
+    try:
+        yield
+    finally:
+        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+            vars(classifier).pop(name, None)
 
 
 def _require_finite(loss: float, state: TrainingState, config: TrainingConfig) -> None:
@@ -281,8 +297,8 @@ def _require_finite(loss: float, state: TrainingState, config: TrainingConfig) -
 def _explain_lack_of_memory(config: TrainingConfig):
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+    except (MemoryError, RuntimeError) as error:  # on a CPU PyTorch raises a RuntimeError that says so
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in str(error).lower():
             raise
         raise TrainingError(
             f"Out of memory. Lower max_tokens (now {config.max_tokens} padded tokens per pass): the result stays the "
@@ -290,8 +306,20 @@ def _explain_lack_of_memory(config: TrainingConfig):
         ) from error
 
 
+def _identity(classifier, train: EncodedTexts, validation: EncodedTexts) -> dict:
+    """Return what a checkpoint must agree on besides the configuration: the kind of model, the labels, the data."""
+    parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    return {
+        "model": f"{classifier.backbone.config.model_type} of {parameters} parameters, {classifier.pooling} pooling",
+        "labels": classifier.label_names,
+        "train data": _digest(train),
+        "validation data": _digest(validation),
+    }
+
+
 def _digest(encoded: EncodedTexts) -> str:
-    """Return a short fingerprint of token ids and labels, to tell one dataset from another."""
+    """Return a short fingerprint of token ids, lengths and labels, to tell one dataset from another."""
     digest = hashlib.sha256(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in encoded.input_ids]).tobytes())
+    digest.update(encoded.lengths.tobytes())
     digest.update(np.ascontiguousarray(encoded.labels).tobytes())
     return digest.hexdigest()[:16]

@@ -304,13 +304,11 @@ CAUSE = (
             wrapped(gated()),
             "is gated",
             id="gated, from transformers",
-            marks=pytest.mark.xfail(strict=True, reason=CAUSE),
         ),
         pytest.param(
             wrapped(not_found()),
             "knows no",
             id="not found, from transformers",
-            marks=pytest.mark.xfail(strict=True, reason=CAUSE),
         ),
         pytest.param(
             ConnectionError("Couldn't reach\nthe Hub"), "laptop.*python -m helpers fetch a/b", id="datasets' error"
@@ -328,13 +326,11 @@ CAUSE = (
             hub_http.ConnectError("[Errno 111] Connection refused"),
             "laptop.*helpers fetch a/b",
             id="no connection",
-            marks=pytest.mark.xfail(strict=True, raises=hub_http.ConnectError, reason=HTTPX2),
         ),
         pytest.param(
             hub_http.ReadTimeout("timed out"),
             "laptop.*helpers fetch a/b",
             id="timeout",
-            marks=pytest.mark.xfail(strict=True, raises=hub_http.ReadTimeout, reason=HTTPX2),
         ),
     ],
 )

@@ -36,10 +36,10 @@ def models(tmp_path_factory):
     return build_models(tmp_path_factory.mktemp("models"), dropout=0.1)
 
 
-def random_case(seed, *, multilabel, rows=50, size=len(NAMES)):
+def random_case(seed, *, multilabel, rows=50):
     """Return labels and predictions that agree more often than not."""
     generator = np.random.default_rng(seed)
-    shape, top = ((rows, size), 2) if multilabel else (rows, size)
+    shape, top = ((rows, len(NAMES)), 2) if multilabel else (rows, len(NAMES))
     labels = generator.integers(0, top, shape)
     return labels, np.where(generator.random(shape) < 0.7, labels, generator.integers(0, top, shape))
 
@@ -170,7 +170,6 @@ def test_evaluation_mode_restores_the_mode_after_an_exception(training):
     assert torch.is_grad_enabled()
 
 
-@pytest.mark.xfail(strict=True, reason="only the outermost module's mode is remembered, and given to all")
 def test_evaluation_mode_restores_each_module_on_its_own():
     model = nn.Sequential(nn.Dropout(), nn.Dropout()).train()
     model[0].eval()  # a frozen part
@@ -199,7 +198,7 @@ def scikit_score(name, labels, predictions):
     return f1_score(labels, predictions, average=name.removeprefix("f1_"), zero_division=0)
 
 
-steadily = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+steadily = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -209,10 +208,7 @@ def test_fast_score_equals_scikit_learn(name, case):
     assert fast_score(name, *case) == pytest.approx(scikit_score(name, *case))
 
 
-absent = pytest.mark.xfail(strict=True, reason="scikit-learn counts an absent column as 0, fast_score leaves it out")
-
-
-@pytest.mark.parametrize("name", ["accuracy", pytest.param("f1_macro", marks=absent), "f1_micro", "f1_weighted"])
+@pytest.mark.parametrize("name", ["accuracy", pytest.param("f1_macro"), "f1_micro", "f1_weighted"])
 @steadily
 @given(case=multilabel_cases())
 def test_fast_score_equals_scikit_learn_for_several_labels(name, case):
@@ -235,7 +231,6 @@ def test_intervals_contain_the_point_estimate(seed, multilabel):
         assert 0 < low < point[name] < high < 1
 
 
-@pytest.mark.xfail(strict=True, reason="compute_metrics counts an empty class as 0, fast_score leaves it out")
 def test_intervals_contain_the_point_estimate_when_a_class_is_empty():
     labels, predictions = (np.pad(x, ((0, 0), (0, 1))) for x in random_case(0, multilabel=True, rows=200))
     point = compute_metrics(labels, predictions, [*NAMES, "empty"])["f1_macro"]
@@ -289,7 +284,6 @@ def test_huge_logits_do_not_overflow_the_softmax():
     assert huge_probabilities(multilabel=False) == [[1.0, 0.0, 0.0]]
 
 
-@pytest.mark.xfail(strict=True, reason="exp(1000) overflows: use scipy.special.expit", raises=RuntimeWarning)
 def test_huge_logits_do_not_overflow_the_sigmoid():
     assert huge_probabilities(multilabel=True) == [[1.0, 0.5, 0.0]]
 

@@ -150,9 +150,6 @@ def test_a_failing_save_leaves_the_old_folder_alone(models, tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="mkdtemp makes the folder readable by its owner alone, and the rename keeps that"
-)
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_a_saved_folder_is_as_readable_as_any_other(models, tmp_path):
     (tmp_path / "plain").mkdir()
