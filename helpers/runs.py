@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,16 @@ def library_line() -> str:
     """Return Python's and the main libraries' versions in one line."""
     names = ("torch", "transformers", "datasets", "accelerate", "scikit-learn")
     return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def fill_in(defaults: dict, **given) -> SimpleNamespace:
+    """Return the parameters of a notebook: what is `given`, and the profile's default where that is None.
+
+    `label_column` belongs to the default dataset: another dataset's label column is found when it is loaded.
+    """
+    if given.get("dataset") is not None:
+        defaults = {**defaults, "label_column": None}
+    return SimpleNamespace(**{name: defaults.get(name) if value is None else value for name, value in given.items()})
 
 
 def open_run_folder(notebook: str, run_name: str, *, runs: Path | None = None) -> Path:

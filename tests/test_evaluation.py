@@ -208,7 +208,7 @@ def test_fast_score_equals_scikit_learn(name, case):
     assert fast_score(name, *case) == pytest.approx(scikit_score(name, *case))
 
 
-@pytest.mark.parametrize("name", ["accuracy", pytest.param("f1_macro"), "f1_micro", "f1_weighted"])
+@pytest.mark.parametrize("name", METRICS)
 @steadily
 @given(case=multilabel_cases())
 def test_fast_score_equals_scikit_learn_for_several_labels(name, case):

@@ -119,10 +119,10 @@ def test_counts_must_be_whole_and_positive(name, value):
         ("warmup_fraction", -0.1),
         ("warmup_fraction", 1),
         ("warmup_fraction", float("nan")),
-        pytest.param("metric", "f1"),
-        pytest.param("weight_decay", -0.01),
-        pytest.param("clip_norm", 0),
-        pytest.param("seed", -1),
+        ("metric", "f1"),
+        ("weight_decay", -0.01),
+        ("clip_norm", 0),
+        ("seed", -1),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(name, value):
@@ -374,6 +374,26 @@ def test_after_a_failed_fit_the_forward_is_the_classifiers_own_again(models):
     assert_own_forward(classifier)
 
 
+early = pytest.mark.xfail(strict=True, reason="fit enters _released only after load_checkpoint", raises=AssertionError)
+
+
+@early
+def test_after_a_refused_checkpoint_the_forward_is_the_classifiers_own_again(models, unfinished):
+    classifier = new_classifier(models["bert"])
+    with pytest.raises(ValueError, match="other settings"):
+        toy_fit(classifier, dataclasses.replace(SAVING, seed=1), device=BF16, run_folder=unfinished)
+    assert_own_forward(classifier)
+
+
+@early
+def test_fit_after_a_refused_checkpoint_computes_in_the_new_precision(models, unfinished):
+    classifier, config = new_classifier(models["bert"]), dataclasses.replace(SAVING, seed=1)
+    with pytest.raises(ValueError, match="other settings"):
+        toy_fit(classifier, config, device=FP32, run_folder=unfinished)
+    again = lambda: toy_fit(classifier, config, device=BF16, run_folder=unfinished, resume=False)  # noqa: E731
+    assert computed_dtypes(classifier, again) == {(True, torch.bfloat16), (False, torch.bfloat16)}
+
+
 def test_fit_after_an_interrupted_fit_computes_in_bf16(models):
     classifier = new_classifier(models["bert"])
     with pytest.raises(InterruptionError):
@@ -399,9 +419,7 @@ OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to ..."),
     MemoryError(),
-    pytest.param(
-        torch.OutOfMemoryError(),
-    ),
+    torch.OutOfMemoryError(),
 ]
 
 
@@ -667,10 +685,7 @@ def spoil_metadata(file):
     save_file(load_file(file), file, {"state": '{"step": 6,'})
 
 
-SPOILERS = [cut_in_half, empty, fill_with_text, drop_metadata, pytest.param(spoil_metadata)]
-
-
-@pytest.mark.parametrize("spoil", SPOILERS)
+@pytest.mark.parametrize("spoil", [cut_in_half, empty, fill_with_text, drop_metadata, spoil_metadata])
 def test_an_unreadable_checkpoint_is_refused_in_a_sentence(models, unfinished, spoil):
     file = unfinished / "checkpoint" / "state.safetensors"
     spoil(file)
@@ -693,9 +708,7 @@ def test_nothing_in_a_checkpoint_is_a_pickle(unfinished):
     assert [file.name for file in files] == ["best.safetensors", "state.safetensors"]
     for file in files:
         assert load_file(file)
-        assert not file.read_bytes().startswith(
-            (b"PK", b"\x80")
-        )  # a zip archive, as torch.save writes, or a bare pickle
+        assert not file.read_bytes().startswith((b"PK", b"\x80"))  # what torch.save writes, or a bare pickle
 
 
 def test_checkpoint_steps_without_a_run_folder_save_nothing(models):

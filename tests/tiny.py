@@ -22,6 +22,9 @@ from transformers import (
 from helpers.batching import EncodedTexts, encode_texts
 from helpers.device import Device
 
+# Tensors this small gain nothing from threads; on a busy machine, threads that wait for each other cost minutes.
+torch.set_num_threads(1)
+
 ARCHITECTURES = ("bert", "modernbert", "qwen2")
 LABELS = ["calm", "glad", "sour"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
