@@ -112,36 +112,37 @@ def fit(
     accelerator = _make_accelerator(device, tracker, run_folder)
     torch.manual_seed(config.seed + accelerator.process_index)
     plan = plan_steps(train.lengths, config)
-    model, optimizer = accelerator.prepare(classifier, make_optimizer(classifier, config))
-    folder = Path(run_folder) / "checkpoint" if run_folder else None
-    settings = dataclasses.asdict(config) | _identity(classifier, train, validation)
-    state, best = TrainingState(settings), {}
-    if folder and resume:
-        state, best = load_checkpoint(folder, settings, accelerator, model, optimizer)
-    elif folder and accelerator.is_main_process:
-        remove_checkpoint(folder)
+    with _released(classifier), _explain_lack_of_memory(config):
+        model, optimizer = accelerator.prepare(classifier, make_optimizer(classifier, config))
+        folder = Path(run_folder) / "checkpoint" if run_folder else None
+        settings = dataclasses.asdict(config) | _identity(classifier, train, validation)
+        state, best = TrainingState(settings), {}
+        if folder and resume:
+            state, best = load_checkpoint(folder, settings, accelerator, model, optimizer)
+        elif folder and accelerator.is_main_process:
+            remove_checkpoint(folder)
 
-    def save() -> None:
-        if folder:
-            save_checkpoint(folder, state, accelerator, model, optimizer)
+        def save() -> None:
+            if folder:
+                save_checkpoint(folder, state, accelerator, model, optimizer)
 
-    with _released(classifier), _explain_lack_of_memory(config), ProgressBar(sum(map(len, plan)), state.step) as bar:
-        while state.epoch < config.epochs and not _out_of_patience(state.history, config):
-            _train_epoch(
-                accelerator, model, optimizer, loss_function or default_loss, train, plan, config, state, save, bar
-            )
-            row = _validate(classifier, validation, device, state, steps=len(plan[state.epoch]))
-            state.epoch += 1
-            state.history.append(row)
-            accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=state.step)
-            bar.show(
-                f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, {config.metric} {row[config.metric]:.3f}"
-            )
-            if best_epoch(state.history, config.metric) == row["epoch"]:
-                best = trained_weights(classifier)
-                if folder and accelerator.is_main_process:
-                    write_weights(folder / "best.safetensors", best)
-            save()
+        with ProgressBar(sum(map(len, plan)), state.step) as bar:
+            while state.epoch < config.epochs and not _out_of_patience(state.history, config):
+                _train_epoch(
+                    accelerator, model, optimizer, loss_function or default_loss, train, plan, config, state, save, bar
+                )
+                row = _validate(classifier, validation, device, state, steps=len(plan[state.epoch]))
+                state.epoch += 1
+                state.history.append(row)
+                accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=state.step)
+                bar.show(
+                    f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, {config.metric} {row[config.metric]:.3f}"
+                )
+                if best_epoch(state.history, config.metric) == row["epoch"]:
+                    best = trained_weights(classifier)
+                    if folder and accelerator.is_main_process:
+                        write_weights(folder / "best.safetensors", best)
+                save()
     accelerator.end_training()
     classifier.load_state_dict(best, strict=False)
     classifier.eval()

@@ -374,10 +374,6 @@ def test_after_a_failed_fit_the_forward_is_the_classifiers_own_again(models):
     assert_own_forward(classifier)
 
 
-early = pytest.mark.xfail(strict=True, reason="fit enters _released only after load_checkpoint", raises=AssertionError)
-
-
-@early
 def test_after_a_refused_checkpoint_the_forward_is_the_classifiers_own_again(models, unfinished):
     classifier = new_classifier(models["bert"])
     with pytest.raises(ValueError, match="other settings"):
@@ -385,7 +381,6 @@ def test_after_a_refused_checkpoint_the_forward_is_the_classifiers_own_again(mod
     assert_own_forward(classifier)
 
 
-@early
 def test_fit_after_a_refused_checkpoint_computes_in_the_new_precision(models, unfinished):
     classifier, config = new_classifier(models["bert"]), dataclasses.replace(SAVING, seed=1)
     with pytest.raises(ValueError, match="other settings"):
