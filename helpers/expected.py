@@ -49,12 +49,12 @@ def print_card(record: dict, bands: Path = BANDS) -> None:
 def write_bands(records: list[dict], metrics: tuple[str, ...], bands: Path = BANDS) -> dict:
     """Store the bands that `records`, runs of one notebook that differ in their seed alone, have shown; return the entry.
 
-    A band reaches from the lowest to the highest value seen, and half a standard error of the test set's size
-    further on both sides: room for other processors, whose rounding leads to other weights, but not for a bug.
+    A band reaches from the lowest to the highest value seen, and one standard error of the test set's size further
+    on both sides: room for other processors, whose rounding leads to other weights, but not for a bug.
     """
     first = records[0]
     rows = first["sizes"]["test"]
-    room = {name: 0.5 * (first[name] * (1 - first[name]) / rows) ** 0.5 for name in metrics}
+    room = {name: (first[name] * (1 - first[name]) / rows) ** 0.5 for name in metrics}
     seen = {name: [record[name] for record in records] for name in metrics}
     limits = {
         name: [round(min(seen[name]) - room[name], 4), round(max(seen[name]) + room[name], 4)] for name in metrics

@@ -131,6 +131,7 @@ def run_trainer_best(arguments) -> dict:
         warmup_steps=0.1,
         weight_decay=0.01,
         bf16=bf16,
+        use_cpu=device.find_device().kind == "cpu",
         train_sampling_strategy="group_by_length",
     )
 
