@@ -63,7 +63,13 @@ def refresh(number: Annotated[str | None, typer.Argument(help="the notebook's nu
 
 
 @app.command()
-def bands(number: str, seeds: Annotated[int, typer.Option(help="how many seeds, from 0")] = 3):
+def bands(
+    number: str,
+    seeds: Annotated[int, typer.Option(help="how many seeds, from 0")] = 3,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="a key of metrics.json; accuracy and f1_macro by default")
+    ] = None,
+):
     """Measure a notebook's expected band: run it with several seeds and store what they showed."""
     from helpers.expected import write_bands
     from helpers.notebooks import find_notebooks, run_headless
@@ -72,7 +78,8 @@ def bands(number: str, seeds: Annotated[int, typer.Option(help="how many seeds, 
     for outcome in outcomes:
         if outcome.error or not outcome.record:
             raise ValueError(outcome.error or f"{outcome.notebook} wrote no metrics.json.")
-    print(write_bands([outcome.record for outcome in outcomes], ("accuracy", "f1_macro"))["bands"])
+    metrics = tuple(metric or ("accuracy", "f1_macro"))
+    print(write_bands([outcome.record for outcome in outcomes], metrics)["bands"])
 
 
 @app.command()
