@@ -340,7 +340,7 @@ def duplicate_report(splits) -> pd.DataFrame:
         repeated = seen[first][seen[first]["size"] > 1]
         rows.append((first, first, len(repeated), sum(len(labels) > 1 for labels in repeated["set"])))
         for second in names[i + 1 :]:
-            both = seen[first].join(seen[second], how="inner", lsuffix="_1", rsuffix="_2")
+            both = seen[first].merge(seen[second], left_index=True, right_index=True, suffixes=("_1", "_2"))
             rows.append(
                 (
                     first,
