@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binomtest
 
 from helpers.evaluation import fast_score
@@ -173,3 +174,24 @@ def _as_runs(predictions, labels: np.ndarray) -> list[np.ndarray]:
         if run.shape != labels.shape:
             raise ValueError(f"Predictions of shape {run.shape} do not fit labels of shape {labels.shape}.")
     return runs
+
+
+def per_label_f1(
+    labels: np.ndarray, runs, label_names: list[str], *, samples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Return a row per label: F1 averaged over `runs` (predictions `(rows,)`, one per seed), and its 95 % interval.
+
+    The interval is a percentile bootstrap over test rows. All samples are scored at once: a drawn row is a row
+    with a weight, and hits and totals are weighted sums.
+    """
+    labels, runs = np.asarray(labels).astype(np.int64), _as_runs(runs, np.asarray(labels))
+    rows, names = len(labels), range(len(label_names))
+    weights = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=samples)
+    weights = np.vstack([np.ones(rows, dtype=np.int64), weights])  # the first is the sample as it is
+    true = np.stack([labels == k for k in names], axis=1).astype(np.int64)  # (rows, labels)
+    f1 = np.zeros((samples + 1, len(label_names)))
+    for run in runs:
+        called = np.stack([run == k for k in names], axis=1).astype(np.int64)
+        f1 += 2 * (weights @ (true * called)) / np.maximum(weights @ (true + called), 1) / len(runs)
+    low, high = np.quantile(f1[1:], [0.025, 0.975], axis=0)
+    return pd.DataFrame({"value": f1[0], "low": low, "high": high}, index=label_names)

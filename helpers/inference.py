@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.batching import encode_texts
+from helpers.batching import EncodedTexts, encode_texts
 from helpers.device import Device, find_device
 from helpers.evaluation import decide, predict_logits, probabilities
 from helpers.models import load_saved_classifier
@@ -132,7 +132,22 @@ def measure_latency(
     return Latency(float(p50), float(p95), len(texts), repeats)
 
 
-def _seconds(predict: Callable[[str], object], text: str) -> float:
+def measure_throughput(
+    classifier, encoded: EncodedTexts, device: Device | None = None, *, warm_up: int = 32, repeats: int = 3
+) -> float:
+    """Return texts per second when all of `encoded` are predicted in batches: the median of `repeats`, after a warm-up."""
+    first = EncodedTexts(encoded.input_ids[:warm_up], encoded.pad_id)
+    predict_logits(classifier, first, device)
+    seconds = [_seconds(lambda texts: predict_logits(classifier, texts, device), encoded) for _ in range(repeats)]
+    return len(encoded) / float(np.median(seconds))
+
+
+def measure_folder_bytes(folder: str | Path) -> int:
+    """Return the size of all files below `folder` together."""
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+def _seconds(predict: Callable[[object], object], text) -> float:
     start = time.perf_counter()
     predict(text)
     return time.perf_counter() - start
