@@ -4,20 +4,24 @@ Every step of it is taught in notebook 01.
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from datasets import concatenate_datasets
 
 from helpers.adapters import add_lora, merge_lora
 from helpers.assets import find_dataset, find_model
 from helpers.batching import encode_split
-from helpers.data import SPLITS, DataError, LoadedData, load_data
+from helpers.data import SPLITS, LoadedData
 from helpers.device import Device, peak_memory_bytes, reset_peak_memory
-from helpers.evaluation import bootstrap_intervals, compute_metrics, decide, predict_logits, probabilities
-from helpers.inference import Predictor
+from helpers.evaluation import (
+    bootstrap_intervals,
+    compute_metrics,
+    decide,
+    per_class_table,
+    predict_logits,
+    probabilities,
+)
 from helpers.models import (
     POOLINGS,
     TextClassifier,
@@ -152,56 +156,3 @@ def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str,
     rows = (corpus.splits["test"]["text"], run.encoded["test"].labels, run.probabilities, run.predictions)
     write_table(folder / "predictions.csv", predictions_table(*rows, corpus.label_names))
     write_json(folder / "metrics.json", run.record)
-
-
-def evaluate_run(
-    folder: str | Path,
-    *,
-    dataset: str | None = None,
-    text_column: str | None = None,
-    label_column: str | None = None,
-    split: str = "test",
-) -> tuple[dict, dict, list[str]]:
-    """Return metrics, intervals and notes of a saved run on `split` of its own dataset, or of another one.
-
-    `split` may be "all". Another dataset may have fewer labels than the model, but none that the model does not know.
-    Raises `FileNotFoundError` for a folder without a model, `DataError` for data that do not fit.
-    """
-    if split not in (*SPLITS, "all"):
-        raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
-    folder = Path(folder)
-    predictor = Predictor.load(folder)
-    own = folder / "config.json"
-    config = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
-    if dataset is None:
-        if "dataset_location" not in config:
-            raise FileNotFoundError(f"{folder} does not say on which data it was trained: name some with --dataset.")
-        dataset = config["dataset_location"]
-        text_column, label_column = text_column or config.get("text_column"), label_column or config.get("label_column")
-    corpus = load_data(
-        dataset, text_column=text_column, label_column=label_column, seed=config.get("training", {}).get("seed", 0)
-    )
-    rows = concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
-    labels = _in_the_models_order(rows, corpus, predictor)
-    probability = predictor.predict_probabilities(rows["text"])
-    predictions = decide(probability, multilabel=corpus.multilabel, thresholds=predictor.thresholds)
-    metrics = compute_metrics(labels, predictions, predictor.label_names)
-    return metrics, bootstrap_intervals(labels, predictions), corpus.notes
-
-
-def _in_the_models_order(rows, corpus: LoadedData, predictor: Predictor) -> np.ndarray:
-    """Return the labels of `rows` as the model numbers them."""
-    if corpus.multilabel != predictor.classifier.multilabel:
-        kinds = ("one label per text", "several labels per text")
-        raise DataError(
-            f"The model gives {kinds[predictor.classifier.multilabel]}, the data have {kinds[corpus.multilabel]}."
-        )
-    unknown = [name for name in corpus.label_names if name not in predictor.label_names]
-    if unknown:
-        raise DataError(f"The model knows no label {unknown[0]!r}: it has {', '.join(predictor.label_names)}.")
-    place = np.array([predictor.label_names.index(name) for name in corpus.label_names])
-    if not corpus.multilabel:
-        return place[np.asarray(rows["label"])]
-    labels = np.zeros((len(rows), len(predictor.label_names)), dtype=np.int64)
-    labels[:, place] = np.asarray(rows["labels"])
-    return labels
