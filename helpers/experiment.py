@@ -18,7 +18,6 @@ from helpers.evaluation import (
     bootstrap_intervals,
     compute_metrics,
     decide,
-    per_class_table,
     predict_logits,
     probabilities,
 )

@@ -180,7 +180,7 @@ def test_train_refuses_in_one_sentence_and_writes_nothing(command, tiny_model, t
     data = write_csv(tmp_path / "my.csv", own_rows(60))
     asked = {"--model": tiny_model, "--dataset": data, "--text-column": "message", "--label-column": "mood"}
     asked |= dict([options])
-    status, out, err = command("train", *[part for pair in asked.items() for part in pair])
+    status, _, err = command("train", *[part for pair in asked.items() for part in pair])
     one_sentence((status, "", err), says=says)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my.csv"]
 
