@@ -88,6 +88,11 @@ def write_json(path: str | Path, content: dict) -> Path:
     return Path(path)
 
 
+def read_json(path: str | Path) -> dict:
+    """Return the content of a JSON file, a `metrics.json` for example."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:
     """Write `table` atomically as UTF-8 CSV without its index; return the path."""
     with atomic_path(path) as temporary:
