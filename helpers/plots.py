@@ -225,7 +225,7 @@ def plot_label_scores(tables: dict[str, pd.DataFrame], *, title: str) -> Figure:
         ax.bar(places + (i - (len(tables) - 1) / 2) * width, table["value"], width * 0.95, yerr=errors, color=colour,
                error_kw={"elinewidth": 1.2, "ecolor": "#333333"}, capsize=2, label=name)  # fmt: skip
     ax.set_xticks(places, first.index)
-    ax.set(title=title, ylabel="F1", ylim=(0, 1))
+    ax.set(title=title, xlabel="label", ylabel="F1", ylim=(0, 1))
     ax.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside upper right", ncols=len(tables))
     return figure

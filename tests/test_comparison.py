@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
+from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers.comparison import (
@@ -13,6 +14,7 @@ from helpers.comparison import (
     compare_models,
     fewest_differing_rows,
     mcnemar_test,
+    per_label_f1,
     verdict,
 )
 
@@ -188,3 +190,35 @@ def test_a_comparison_needs_as_many_seeds_of_each():
     labels, first, second = paired(5, 5, 5, 5)
     with pytest.raises(ValueError, match="Ada has 2 runs and Bob 1: train both with the same seeds"):
         compare_models(labels, [first, first], [second], NAMES)
+
+
+def test_per_label_f1_agrees_with_scikit_learn_and_averages_the_seeds():
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 3, 200)
+    runs = [np.where(generator.random(200) < 0.7, labels, generator.integers(0, 3, 200)) for _ in range(2)]
+    table = per_label_f1(labels, runs, ["a", "b", "c"])
+    expected = np.mean([f1_score(labels, run, average=None) for run in runs], axis=0)
+    np.testing.assert_allclose(table["value"], expected)
+    assert ((table["low"] < table["value"]) & (table["value"] < table["high"])).all()
+
+
+def test_per_label_intervals_agree_with_scipy():
+    generator = np.random.default_rng(4)
+    labels = generator.integers(0, 2, 150)
+    run = np.where(generator.random(150) < 0.8, labels, 1 - labels)
+    reference = bootstrap(
+        (labels, run),
+        lambda a, b: f1_score(a, b),
+        paired=True,
+        vectorized=False,
+        n_resamples=1000,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    found = per_label_f1(labels, run, ["no", "yes"]).loc["yes"]
+    assert (found["low"], found["high"]) == pytest.approx(tuple(reference), abs=0.015)
+
+
+def test_a_label_that_nobody_predicts_has_f1_zero():
+    table = per_label_f1(np.array([0, 0, 1]), np.array([0, 0, 0]), ["a", "b", "never"])
+    assert table.loc[["b", "never"]].to_numpy().sum() == 0

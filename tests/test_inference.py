@@ -8,7 +8,7 @@ from tiny import BF16, FP32, LABELS, build_model, make_tokenizer, toy_data, toy_
 from helpers import inference
 from helpers.batching import encode_texts
 from helpers.evaluation import predict_logits, probabilities
-from helpers.inference import Predictor, measure_latency
+from helpers.inference import Predictor, measure_folder_bytes, measure_latency, measure_throughput
 from helpers.models import load_classifier, save_classifier
 from helpers.training import TrainingConfig, fit
 
@@ -158,3 +158,22 @@ def test_latency_of_a_real_predictor_is_a_time(predictor):
 def test_latency_without_texts_is_refused(predictor):
     with pytest.raises(ValueError, match="at least one text"):
         measure_latency(predictor.predict_one, [])
+
+
+def test_throughput_is_texts_by_the_median_time_after_a_warm_up(monkeypatch):
+    clock, sizes = fake_clock(monkeypatch), []
+
+    def predict(classifier, encoded, device):
+        sizes.append(len(encoded))
+        clock[0] += [100.0, 3.0, 50.0, 2.0][len(sizes) - 1]
+
+    monkeypatch.setattr(inference, "predict_logits", predict)
+    assert measure_throughput(None, toy_data()[0], warm_up=8) == pytest.approx(45 / 3.0)
+    assert sizes == [8, 45, 45, 45]
+
+
+def test_folder_bytes_counts_files_below_too(tmp_path):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "inside" / "b").write_bytes(b"123")
+    assert measure_folder_bytes(tmp_path) == 8
