@@ -85,7 +85,7 @@ def train_from_command_line(
     run_name: str | None,
 ) -> Iterator[str]:
     """Train as `python -m helpers train` asks for; yield what it prints. Nothing is written before all input was checked."""
-    recipe = Recipe(model, config, method, pooling, max_length)
+    recipe = Recipe(model, config, method, pooling=pooling, max_length=max_length)
     corpus = load_data(dataset, text_column=text_column, label_column=label_column, seed=config.seed)
     corpus = take_examples(corpus, max_train_examples, config.seed)
     load_tokenizer(model)  # a model that cannot be had is found out now
