@@ -74,10 +74,10 @@ def bootstrap_difference(
 def combine_p_values(p_values: list[float]) -> float:
     """Return one p-value for several tests of the same rows, valid however much they depend on each other.
 
-    It is the median times the number of tests over its rank (Rüschendorf, *Advances in Applied Probability* 14, 1982):
-    1.5 times the median of three.
+    It is the median (of an even number the upper one) times the number of tests over its rank: 1.5 times the median of
+    three (Rüschendorf, *Advances in Applied Probability* 14, 1982). Most tests must be small for it to be small.
     """
-    rank = math.ceil(len(p_values) / 2)
+    rank = len(p_values) // 2 + 1
     return min(1.0, sorted(p_values)[rank - 1] * len(p_values) / rank)
 
 

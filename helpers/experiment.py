@@ -42,7 +42,6 @@ class Recipe:
     model: str  # a name in data/assets.toml, a Hub id, or a folder
     training: TrainingConfig
     method: str = "full"  # or "lora": thin matrices beside the linear layers, merged into them afterwards
-    lora_targets: tuple[str, ...] | None = None  # which linear layers; None: all of them
     pooling: str = "mean"
     max_length: int = 128
 
@@ -97,7 +96,7 @@ def train_run(
         seed=recipe.training.seed,
     )
     if recipe.method == "lora":
-        classifier = add_lora(classifier, targets=recipe.lora_targets, seed=recipe.training.seed)
+        classifier = add_lora(classifier, seed=recipe.training.seed)
     counts = count_parameters(classifier)
     reset_peak_memory(device)
     result = fit(
