@@ -33,7 +33,7 @@ def measure_influence(backbone, input_ids: Sequence[int]) -> np.ndarray:
 
 
 def pooled_features(
-    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 8192
+    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 1024
 ) -> dict[str, np.ndarray]:
     """Return for every pooling the vectors `(rows, hidden)` that `classifier`'s backbone gives, from one pass over the texts."""
     where = next(classifier.parameters()).device
