@@ -47,6 +47,21 @@ def check_function(function, cases: list[tuple[tuple, object]], *, start: str, h
     return f"{RIGHT}: all {len(cases)} cases agree."
 
 
+def check_letters(answer, letters: str, *, start: str, hints: dict[str, str]) -> str:
+    """Return a verdict on a choice of letters such as "ACD"; `hints` says why a letter does or does not belong."""
+    if answer is None:
+        return f"{NOT_TRIED}. {start}"
+    given = {
+        c for c in str("".join(answer) if isinstance(answer, (list, tuple, set)) else answer).upper() if c.isalpha()
+    }
+    wrong, missing = sorted(given - set(letters)), sorted(set(letters) - given)
+    if not wrong and not missing:
+        return f"{RIGHT}: {letters}."
+    if wrong:
+        return f"{WRONG}: {wrong[0]} does not belong. {hints.get(wrong[0], start)}"
+    return f"{WRONG}: {len(missing)} missing. {hints.get(missing[0], start)}"
+
+
 def _same(got, expected) -> bool:
     if isinstance(expected, str):
         return isinstance(got, str) and got == expected
@@ -62,9 +77,12 @@ def _call(function: Callable, arguments: tuple) -> str:
 
 
 def check(exercise: str, answer) -> None:
-    """Print the verdict on a learner's `answer` (a number or a function) to an exercise such as "00.1"."""
+    """Print the verdict on a learner's `answer` (a number, a function or letters) to an exercise such as "00.1"."""
     settings = EXERCISES[exercise]
-    print(check_function(answer, **settings) if "cases" in settings else check_answer(answer, **settings))
+    kind = next(
+        (kind for key, kind in (("cases", check_function), ("letters", check_letters)) if key in settings), check_answer
+    )
+    print(kind(answer, **settings))
 
 
 # The answers stand here, out of sight of the notebooks; worked solutions are in notebooks/solutions.
@@ -107,5 +125,38 @@ EXERCISES = {
         ],
         "start": "Exponentiate each logit and divide by the sum.",
         "hint": "math.exp(1000) overflows: subtract the largest logit first; the result stays the same.",
+    },
+    "02.1": {
+        "cases": [
+            (([[1.0, 2.0], [3.0, 6.0]], [1, 1]), [2.0, 4.0]),
+            (([[1.0, 2.0], [3.0, 6.0], [99.0, 99.0]], [1, 1, 0]), [2.0, 4.0]),
+            (([[99.0], [4.0], [6.0]], [0, 1, 1]), [5.0]),
+        ],
+        "start": "Add up the vectors whose mask is 1, place by place, and divide by how many there are.",
+        "hint": "Padding must neither be added nor counted: divide by sum(mask), not by len(mask).",
+    },
+    "02.2": {
+        "expected": 0.828,
+        "tolerance": 0.006,
+        "start": "p is 0.926 and n is 1000; a point is a hundredth.",
+        "hints": {
+            0.00828: "That is the share; in points it is a hundred times as much.",
+            6.85: "That is the variance p(1-p) in points: divide by n, then take the root.",
+            26.2: "Divide by n before you take the root.",
+        },
+    },
+    "02.3": {
+        "letters": "ABEFH",
+        "start": "Ask of each: would the conclusion stand if this had been done otherwise? Five letters belong.",
+        "hints": {
+            "A": "Other people's scores on this dataset come from all 16,000 texts, or say so.",
+            "B": "There is an official validation split. Half a test split is another test split than everybody else's.",
+            "C": "What is the same for both is what makes a comparison fair.",
+            "D": "One rate for both would favour the model it suits; each needs its own.",
+            "E": "What would another seed have said? Section 6.",
+            "F": "Compare 0.14 with the answer to exercise 2.",
+            "G": "A decoder's first token is blind: section 2. Each model gets the pooling that suits it.",
+            "H": "The training loss falls in any case. Overfitting shows on validation.",
+        },
     },
 }

@@ -1,6 +1,9 @@
 """The command line: `python -m helpers …`. Errors are one sentence; the exit status is 0 only if all went well."""
 
+import contextlib
 import json
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,6 +92,93 @@ def figures():
 
     for path in extract_figures():
         print(path.name)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Option(help="a name in data/assets.toml, a Hub id, or a folder")],
+    dataset: Annotated[str, typer.Option(help="a name in data/assets.toml, a Hub id, or a local file or folder")],
+    text_column: Annotated[str | None, typer.Option(help="the column with the texts")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="the column with the labels; several 0/1 ones: a,b,c")
+    ] = None,
+    method: Annotated[str, typer.Option(help="full or lora")] = "full",
+    pooling: Annotated[str, typer.Option(help="cls, mean or last")] = "mean",
+    epochs: int = 3,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="by default 2e-4, for small models; 1e-3 for lora; take 2e-5 for full fine-tuning of BERT-base or larger"
+        ),
+    ] = None,
+    batch_size: int = 32,
+    max_length: Annotated[int, typer.Option(help="tokens; longer texts lose their end")] = 128,
+    max_train_examples: int | None = None,
+    seed: int = 0,
+    run_name: Annotated[str | None, typer.Option(help="the run's folder is runs/cli/<run_name>")] = None,
+):
+    """Train a classifier, score it on the test split, and leave a run folder."""
+    from helpers.commands import train_from_command_line
+    from helpers.training import TrainingConfig
+
+    rate = learning_rate or {"lora": 1e-3}.get(method, 2e-4)
+    config = TrainingConfig(epochs=epochs, learning_rate=rate, batch_size=batch_size, seed=seed)
+    for line in train_from_command_line(
+        config,
+        model=model,
+        dataset=dataset,
+        text_column=text_column,
+        label_column=label_column,
+        method=method,
+        pooling=pooling,
+        max_length=max_length,
+        max_train_examples=max_train_examples,
+        run_name=run_name,
+    ):
+        print(line, flush=True)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Option(help="a run folder, or the model folder inside it")],
+    dataset: Annotated[str | None, typer.Option(help="by default the run's own")] = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    split: Annotated[str, typer.Option(help="train, validation, test or all")] = "test",
+):
+    """Score a saved run on its own data's test split, or on other data."""
+    from helpers.commands import evaluate_run, score_lines
+
+    found = evaluate_run(run, dataset=dataset, text_column=text_column, label_column=label_column, split=split)
+    print("\n".join(score_lines(*found)))
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Option(help="a run folder, or the model folder inside it")],
+    text: Annotated[list[str] | None, typer.Argument(help="without any: from standard input, or asked for")] = None,
+):
+    """Predict texts: label, confidence and text in one line each, separated by tabs."""
+    from helpers.commands import answer_lines
+    from helpers.inference import Predictor
+
+    predictor = Predictor.load(run)
+    lines = text or (_ask() if sys.stdin.isatty() else sys.stdin)
+    answered = 0
+    for line, warning in answer_lines(predictor, lines):
+        print(line, flush=True)
+        answered += bool(line)
+        if warning:
+            typer.echo(warning, err=True)
+    if not answered and not sys.stdin.isatty():
+        raise ValueError('No text came: give one as an argument, `predict --run FOLDER "text"`, or pipe some lines in.')
+
+
+def _ask():
+    """Yield what the user types, line by line, until an empty line or the end of input (Ctrl-D)."""
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while line := input("text (empty to end): ").strip():
+            yield line
 
 
 def _parse(pairs: list[str]) -> dict:

@@ -29,14 +29,16 @@ def evaluation_mode(model: torch.nn.Module):
 
 
 def predict_logits(
-    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 8192
+    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int | None = None
 ) -> np.ndarray:
     """Return fp32 logits `(rows, labels)` in the order of `encoded`; the model's mode is restored.
 
-    Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens. Given a `device`, the
+    Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens: by default 8192 on a GPU, which
+    wants large batches, and 1024 on a CPU, which would spend half of a large one on padding. Given a `device`, the
     classifier runs in that device's mixed precision, else in fp32.
     """
     where = next(classifier.parameters()).device
+    max_tokens = max_tokens or (8192 if where.type == "cuda" else 1024)
     logits = np.empty((len(encoded), len(classifier.label_names)), dtype=np.float32)
     with evaluation_mode(classifier), autocast(device):
         for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):

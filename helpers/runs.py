@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -62,12 +63,34 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(folder: str | Path) -> Iterator[Path]:
+    """Yield a new temporary folder beside `folder`; it takes `folder`'s place when the block ends well, else it goes."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def write_json(path: str | Path, content: dict) -> Path:
     """Write `content` atomically as indented JSON; return the path."""
     with atomic_path(path) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     return Path(path)
+
+
+def read_json(path: str | Path) -> dict:
+    """Return the content of a JSON file, a `metrics.json` for example."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:

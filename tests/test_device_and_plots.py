@@ -1,6 +1,7 @@
 """Device and precision; every plot drawn to a PNG, with titles and labels, and closed in pyplot."""
 
 import io
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,6 +28,13 @@ PLOTS = {
     "history": lambda: plots.plot_history(HISTORY, [2.0, 1.0, 0.7, 0.4]),
     "confusion": lambda: plots.plot_confusion(CONFUSION),
     "probabilities": lambda: plots.plot_probabilities(np.array([0.2, 0.7, 0.1]), LABELS, "What a day!"),
+    "influence": lambda: plots.plot_influence({"a reader": (["I", "was", "fine"], np.tril(np.ones((3, 3)) / 3))}),
+    "curves": lambda: plots.plot_curves({"tiny": [HISTORY, HISTORY], "large": [HISTORY]}),
+    "confusions": lambda: plots.plot_confusions({"tiny": CONFUSION, "large": CONFUSION}),
+    "label scores": lambda: plots.plot_label_scores({"tiny": SCORES, "large": SCORES}, title="By label"),
+    "cost": lambda: plots.plot_cost(
+        SCORES.assign(seconds=[1, 50]), cost="seconds", quality="value", title="Quality and cost"
+    ),
     "scores": lambda: plots.plot_scores(SCORES, title="Two models", xlabel="accuracy"),
 }
 each_plot = pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
@@ -125,6 +133,29 @@ def test_peak_memory_of_the_process_is_in_bytes():
     assert 50e6 < peak_memory_bytes(device) < 1e12  # torch alone takes more than 50 MB
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can reset a process's peak")
+def test_peak_memory_of_the_process_is_measured_from_the_reset_on():
+    device = Device("cpu", "a CPU", "no", "eager")
+    block = torch.ones(50_000_000)  # 200 MB
+    before = peak_memory_bytes(device)
+    del block
+    reset_peak_memory(device)
+    assert peak_memory_bytes(device) < before - 150e6
+    torch.ones(25_000_000)
+    assert peak_memory_bytes(device) < before - 50e6
+
+
+def test_curves_draw_a_line_per_seed_and_name_each_model_once():
+    left, right = PLOTS["curves"]().axes
+    assert (len(left.lines), len(right.lines)) == (6, 3)
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["tiny", "large"]
+
+
+def test_influence_shows_zeros_apart_from_small_values():
+    (image,) = PLOTS["influence"]().axes[0].images
+    assert image.get_array().mask.tolist() == [[False, True, True], [False, False, True], [False, False, False]]
+
+
 @each_plot
 def test_plot_returns_a_figure_that_pyplot_has_closed(draw):
     before = plt.get_fignums()
@@ -143,7 +174,9 @@ def test_every_panel_has_a_title_and_its_numbers_have_a_label(draw):
             assert ax.get_xlabel() or len(ax.get_xticks()) == 0  # bars that carry their numbers need no axis
 
 
-@pytest.mark.parametrize("name", ["lengths", "padding", "learning rate", "confusion"])
+@pytest.mark.parametrize(
+    "name", ["lengths", "padding", "learning rate", "confusion", "influence", "confusions", "label scores", "cost"]
+)
 def test_vertical_axis_is_labelled_where_it_is_not_names(name):
     assert PLOTS[name]().axes[0].get_ylabel()
 

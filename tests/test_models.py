@@ -4,9 +4,10 @@ import math
 import os
 import stat
 
+import numpy as np
 import pytest
 import torch
-from tiny import ARCHITECTURES, LABELS, build_models, make_tokenizer, toy_data
+from tiny import ARCHITECTURES, DECODERS, FAMILIES, LABELS, build_model, build_models, make_tokenizer, toy_data
 from torch import nn
 from transformers import AutoModel
 
@@ -81,6 +82,40 @@ def test_a_padded_batch_equals_single_rows(models, architecture, pooling, attent
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     if (architecture, pooling) != ("qwen2", "cls"):  # a decoder's first token sees nothing but itself
         assert not torch.allclose(alone[0], alone[1], atol=1e-3), "rows that look alike would hide a mistake"
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("families")
+    return {name: build_model(name, folder / name) for name in FAMILIES}
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_gives_a_padded_batch_what_it_gives_single_rows(families, family, pooling):
+    classifier = load_classifier(str(families[family]), LABELS, pooling=pooling)
+    train, _ = toy_data()
+    rows = [int(i) for i in np.argsort(train.lengths)[[0, 1, 20, 21, -1]]]
+    assert train.lengths[rows].max() > 16, "longer than the windows of ModernBERT and Mistral"
+    together = logits_of(classifier, collate(train, rows))
+    alone = torch.cat([logits_of(classifier, collate(train, [row])) for row in rows])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    spread = (alone - alone[0]).abs().max()
+    assert spread < 1e-6 if (family in DECODERS and pooling == "cls") else spread > 1e-3
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("family", DECODERS)
+def test_a_decoder_does_not_mind_the_side_of_the_padding(families, family, pooling):
+    classifier = load_classifier(str(families[family]), LABELS, pooling=pooling)
+    train, _ = toy_data()
+    batch = collate(train, range(4))
+    left = {name: batch[name].clone() for name in ("input_ids", "attention_mask")}
+    for row, length in enumerate(train.lengths[:4]):
+        for tensor in left.values():
+            tensor[row] = tensor[row].roll(tensor.shape[1] - int(length))
+    assert left["attention_mask"][:, -1].all() and not left["attention_mask"].all()
+    torch.testing.assert_close(logits_of(classifier, left), logits_of(classifier, batch), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers import checks, expected, runs
-from helpers.checks import check_answer, check_function
+from helpers.checks import check_answer, check_function, check_letters
 from helpers.device import Device
 from helpers.evaluation import compute_metrics
 from helpers.progress import ProgressBar
@@ -317,6 +317,24 @@ def test_every_kind_of_float_is_right(number):
     assert check_function(lambda: number, [((), 0.5)], start="", hint="").startswith("Correct")
 
 
+@pytest.mark.parametrize("answer", ["ABEFH", "hfeba", ["A", "B", "E", "F", "H"], "A, B, E, F and H".replace("and", "")])
+def test_letters_are_right_in_any_order_and_writing(answer):
+    assert check_letters(answer, "ABEFH", start="Start.", hints={}) == "Correct: ABEFH."
+
+
+@pytest.mark.parametrize(
+    "answer, verdict",
+    [
+        ("ABC", "Not yet: C does not belong. Fair."),
+        ("A", "Not yet: 1 missing. Look."),
+        ("", "Not yet: 2 missing. Start."),
+        (7, "Not yet: 2 missing. Start."),
+    ],
+)
+def test_wrong_letters_get_the_hint_of_the_first_that_is_wrong_or_missing(answer, verdict):
+    assert check_letters(answer, "AB", start="Start.", hints={"C": "Fair.", "B": "Look."}) == verdict
+
+
 def untried(*arguments):
     return None
 
@@ -330,9 +348,9 @@ def test_untried_exercise_of_the_course_says_how_to_begin(name, exercise, capsys
 @pytest.mark.parametrize("name, exercise", checks.EXERCISES.items(), ids=list(checks.EXERCISES))
 def test_typical_mistake_in_an_exercise_of_the_course_gets_its_own_hint(name, exercise, capsys):
     for typical, hint in exercise.get("hints", {}).items():
-        checks.check(name, typical)
+        checks.check(name, "".join(set(exercise["letters"]) ^ {typical}) if "letters" in exercise else typical)
         assert capsys.readouterr().out.endswith(f"{hint}\n")
-    checks.check(name, exercise.get("expected", len))
+    checks.check(name, exercise.get("letters", exercise.get("expected", len)))
     assert capsys.readouterr().out.startswith("Not yet" if "cases" in exercise else "Correct")
 
 

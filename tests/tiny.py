@@ -12,11 +12,21 @@ from tokenizers.processors import TemplateProcessing
 from transformers import (
     BertConfig,
     BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    GemmaConfig,
+    GemmaModel,
+    LlamaConfig,
+    LlamaModel,
+    MistralConfig,
+    MistralModel,
     ModernBertConfig,
     ModernBertModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2Model,
+    RobertaConfig,
+    RobertaModel,
 )
 
 from helpers.batching import EncodedTexts, encode_texts
@@ -26,6 +36,8 @@ from helpers.device import Device
 torch.set_num_threads(1)
 
 ARCHITECTURES = ("bert", "modernbert", "qwen2")
+DECODERS = ("qwen2", "llama", "gemma", "mistral")
+FAMILIES = ("bert", "roberta", "distilbert", "modernbert", *DECODERS)
 LABELS = ["calm", "glad", "sour"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 WORDS = {label: [f"{label}{i}" for i in range(6)] for label in LABELS}
@@ -42,16 +54,34 @@ def build_model(architecture: str, folder: Path, *, dropout: float = 0.0) -> Pat
     size = {"vocab_size": len(VOCABULARY), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     size |= {"num_attention_heads": 4, "max_position_embeddings": 128, "pad_token_id": 0}
     torch.manual_seed(0)
+    dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": 0.1}
+    marks = {"bos_token_id": 2, "eos_token_id": 3}
+    decoder = {**marks, "num_key_value_heads": 2, "attention_dropout": 0.1}
     if architecture == "bert":
-        model = BertModel(BertConfig(**size, hidden_dropout_prob=dropout, attention_probs_dropout_prob=0.1))
+        model = BertModel(BertConfig(**size, **dropouts))
+    elif architecture == "roberta":
+        model = RobertaModel(RobertaConfig(**size, **dropouts))
+    elif architecture == "distilbert":
+        model = DistilBertModel(
+            DistilBertConfig(
+                vocab_size=len(VOCABULARY), dim=32, hidden_dim=64, n_layers=2, n_heads=4, max_position_embeddings=128,
+                pad_token_id=0, dropout=dropout, attention_dropout=0.1,
+            )
+        )  # fmt: skip
     elif architecture == "modernbert":
-        marks = {"cls_token_id": 2, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3}
         # The second layer looks 4 tokens to each side: shorter than the texts, so that its own mask is tested too.
         own = {"local_attention": 8, "embedding_dropout": dropout, "mlp_dropout": dropout, "attention_dropout": 0.1}
-        model = ModernBertModel(ModernBertConfig(**size, **marks, **own))
+        model = ModernBertModel(ModernBertConfig(**size, **marks, cls_token_id=2, sep_token_id=3, **own))
+    elif architecture == "qwen2":
+        model = Qwen2Model(Qwen2Config(**size, **decoder))
+    elif architecture == "llama":
+        model = LlamaModel(LlamaConfig(**size, **decoder))
+    elif architecture == "gemma":
+        model = GemmaModel(GemmaConfig(**size, **decoder, head_dim=8))
+    elif architecture == "mistral":
+        model = MistralModel(MistralConfig(**size, **decoder, sliding_window=8))  # shorter than the texts, too
     else:
-        marks = {"bos_token_id": 2, "eos_token_id": 3}
-        model = Qwen2Model(Qwen2Config(**size, **marks, num_key_value_heads=2, attention_dropout=0.1))
+        raise ValueError(architecture)
     model.save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return Path(folder)

@@ -1,0 +1,227 @@
+"""The command line as a user meets it: train on one's own file, evaluate the run, predict from arguments, a pipe, a prompt."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tiny import LABELS, build_model, toy_texts
+
+from helpers import cli
+from helpers.assets import ROOT
+from helpers.runs import LIBRARIES
+
+SETTINGS = ["--epochs", "12", "--learning-rate", "5e-3", "--batch-size", "16", "--max-length", "24"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process; return exit status, standard output and standard error."""
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("COURSE_PROGRESS", "off")
+
+    def run(*arguments, stdin=""):
+        monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", stdin if isinstance(stdin, io.StringIO) else io.StringIO(stdin))
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        out, err = capsys.readouterr()
+        return exit_.value.code or 0, out, err
+
+    return run
+
+
+def write_csv(path, rows, columns=("message", "mood")):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *rows])
+    return path
+
+
+def own_rows(rows=150):
+    texts, labels = toy_texts(rows)
+    return [(text, LABELS[label]) for text, label in zip(texts, labels, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory):
+    return build_model("llama", tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model, tmp_path_factory):
+    """A run folder that `train` left: a CSV with its own column names and three labels."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_csv(folder / "my.csv", own_rows())
+    names = ["--dataset", str(data), "--text-column", "message", "--label-column", "mood"]
+    environment = os.environ | {"COURSE_RUNS": str(folder / "runs"), "COURSE_PROGRESS": "off", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "helpers", "train", "--model", str(tiny_model), *names, *SETTINGS]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder, done.stdout
+
+
+def test_train_says_what_it_did_and_leaves_a_complete_run_folder(trained):
+    folder, output = trained
+    assert "There is no test split" in output
+    assert "calm, glad, sour" in output
+    run = folder / "runs" / "cli" / "my-tiny-seed0"
+    assert f"run folder: {run}" in output
+    assert {path.name for path in run.iterdir()} == {
+        "config.json", "figures", "history.csv", "metrics.json", "model", "predictions.csv",
+    }  # fmt: skip
+    record = json.loads((run / "metrics.json").read_text())
+    assert record["accuracy"] > 0.7
+    assert record["sizes"] == {"train": 120, "validation": 15, "test": 15}
+    assert set(record["libraries"]) == set(LIBRARIES)
+    assert len((run / "history.csv").read_text().splitlines()) == 1 + 12
+
+
+def test_evaluate_gives_the_scores_that_train_gave(trained, command):
+    folder, output = trained
+    status, again, err = command("evaluate", "--run", folder / "runs/cli/my-tiny-seed0")
+    assert (status, err) == (0, "")
+    scores = [line for line in output.splitlines() if line.startswith(("accuracy", "f1_macro", "calm", "sour"))]
+    assert len(scores) == 4
+    assert [line for line in again.splitlines() if line.startswith(("accuracy", "f1_macro", "calm", "sour"))] == scores
+
+
+def test_evaluate_on_another_file_with_fewer_labels(trained, command, tmp_path):
+    other = write_csv(tmp_path / "other.csv", [row for row in own_rows(90) if row[1] != "calm"], ("text", "label"))
+    run = trained[0] / "runs/cli/my-tiny-seed0"
+    status, out, _ = command("evaluate", "--run", run, "--dataset", other, "--split", "all")
+    assert status == 0
+    (glad,) = [line.split() for line in out.splitlines() if line.startswith("glad")]
+    assert glad[-1] == "30"
+    assert float(glad[-2]) > 0.7
+
+
+def test_predict_texts_given_as_arguments(trained, command):
+    run = trained[0] / "runs/cli/my-tiny-seed0"
+    status, out, _ = command("predict", "--run", run, "glad1 glad2 word3", "sour0 sour5", stdin=Terminal())
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert status == 0
+    assert [(label, text) for label, _, text in rows] == [("glad", "glad1 glad2 word3"), ("sour", "sour0 sour5")]
+    assert all(0 < float(confidence) <= 1 for _, confidence, _ in rows)
+
+
+def test_predict_from_a_pipe_answers_line_by_line(trained):
+    run = trained[0] / "runs/cli/my-tiny-seed0"
+    command = [sys.executable, "-m", "helpers", "predict", "--run", str(run)]
+    piped = "glad1 glad2\n\nsour0\tsour5 \n"
+    done = subprocess.run(command, cwd=ROOT, input=piped, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["glad", "", "sour"]
+    assert lines[2].split("\t")[2] == "sour0 sour5"
+
+
+def test_predict_asks_on_a_terminal_until_an_empty_line(trained, command, monkeypatch):
+    typed = iter(["glad1 glad2", "sour1", ""])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    status, out, _ = command("predict", "--run", trained[0] / "runs/cli/my-tiny-seed0", stdin=Terminal())
+    assert status == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["glad", "sour"]
+
+
+def test_predict_ends_well_when_the_user_ends_the_input(trained, command, monkeypatch):
+    def end(prompt):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end)
+    assert command("predict", "--run", trained[0] / "runs/cli/my-tiny-seed0", stdin=Terminal()) == (0, "", "")
+
+
+def test_predict_warns_of_a_text_that_was_cut(trained, command):
+    run = trained[0] / "runs/cli/my-tiny-seed0"
+    status, out, err = command("predict", "--run", run, "word1 " * 30)
+    assert status == 0
+    assert len(out.splitlines()) == 1
+    assert err == "Warning: only the first 24 tokens of this text were read.\n"
+
+
+def test_predict_from_an_empty_pipe_fails(trained, command):
+    status, out, err = command("predict", "--run", trained[0] / "runs/cli/my-tiny-seed0", stdin="")
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: No text came")
+
+
+def one_sentence(outcome, *, says):
+    status, out, err = outcome
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--text-column", "tweet"], "my.csv has no column 'tweet': it has message, mood."),
+        (["--label-column", "feeling"], "has no column 'feeling'"),
+        (["--dataset", "missing.csv"], "There is no file or folder 'missing.csv'"),
+        (["--model", "./nowhere"], "There is no file or folder './nowhere'"),
+        (["--model", "no-such-model"], "Unknown model 'no-such-model'"),
+        (["--method", "prompt"], "method='prompt' is unknown: use one of full, lora."),
+        (["--pooling", "max"], "pooling='max' is unknown"),
+        (["--epochs", "0"], "epochs=0"),
+        (["--max-length", "2"], "max_length=2"),
+        (["--run-name", "../up"], "run_name='../up'"),
+        (["--max-train-examples", "3"], "max_train_examples=3 is too few for 3 labels."),
+    ],
+)
+def test_train_refuses_in_one_sentence_and_writes_nothing(command, tiny_model, tmp_path, options, says):
+    data = write_csv(tmp_path / "my.csv", own_rows(60))
+    asked = {"--model": tiny_model, "--dataset": data, "--text-column": "message", "--label-column": "mood"}
+    asked |= dict([options])
+    status, _, err = command("train", *[part for pair in asked.items() for part in pair])
+    one_sentence((status, "", err), says=says)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my.csv"]
+
+
+@pytest.mark.parametrize("what", ["evaluate", "predict"])
+@pytest.mark.parametrize("made", [True, False], ids=["empty folder", "no folder"])
+def test_a_run_folder_without_a_model_is_refused(command, tmp_path, what, made):
+    folder = tmp_path / "run"
+    if made:
+        folder.mkdir()
+    one_sentence(command(what, "--run", folder, stdin="a text\n"), says="holds no saved classifier")
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+def test_evaluate_refuses_what_does_not_fit_the_model(trained, command, tmp_path):
+    run = trained[0] / "runs/cli/my-tiny-seed0"
+    other = write_csv(tmp_path / "other.csv", [(text, {"calm": "blue"}.get(mood, mood)) for text, mood in own_rows(60)])
+    ask = ["evaluate", "--run", run, "--dataset", other, "--text-column", "message"]
+    one_sentence(
+        command(*ask, "--label-column", "mood"), says="The model knows no label 'blue': it has calm, glad, sour."
+    )
+    flags = [(text, *(int(mood == name) for name in LABELS)) for text, mood in own_rows(60)]
+    several = write_csv(tmp_path / "several.csv", flags, ("text", *LABELS))
+    one_sentence(command("evaluate", "--run", run, "--dataset", several), says="the data have several labels per text")
+    one_sentence(command("evaluate", "--run", run, "--split", "holdout"), says="split='holdout' is unknown")
+
+
+def test_evaluate_asks_for_data_if_the_folder_does_not_say(trained, command):
+    model = trained[0] / "runs/cli/my-tiny-seed0/model"
+    one_sentence(command("evaluate", "--run", model), says="does not say on which data it was trained")
+
+
+def test_lora_is_merged_so_that_the_saved_model_needs_no_base(trained, tiny_model, command, tmp_path):
+    data = write_csv(tmp_path / "my.csv", own_rows(60), ("text", "label"))
+    options = ["--method", "lora", "--epochs", "2", "--run-name", "adapted"]
+    status, _, _ = command("train", "--model", tiny_model, "--dataset", data, *options)
+    run = tmp_path / "runs" / "cli" / "adapted"
+    record = json.loads((run / "metrics.json").read_text())
+    assert status == 0
+    assert record["method"] == "LoRA, merged"
+    assert record["parameters_trainable"] < record["parameters_total"]
+    assert not (run / "model" / "adapter_config.json").exists()
+    status, out, _ = command("evaluate", "--run", run)
+    assert f"accuracy   {record['accuracy']:.3f}" in out

@@ -1,0 +1,105 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import FP32, LABELS, build_model, toy_texts
+
+from helpers.data import load_data
+from helpers.evaluation import compute_metrics
+from helpers.experiment import Recipe, train_run
+from helpers.inference import Predictor
+from helpers.runs import read_json
+from helpers.training import TrainingConfig
+
+CONFIG = TrainingConfig(epochs=3, learning_rate=5e-3, batch_size=16, seed=1)
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    """A tiny model, a dataset folder, and the loaded data."""
+    folder = tmp_path_factory.mktemp("experiment")
+    texts, labels = toy_texts(120)
+    rows = pd.DataFrame({"text": texts, "label": [LABELS[i] for i in labels]})
+    (folder / "toy").mkdir()
+    for name, cut in {"train": slice(0, 80), "validation": slice(80, 100), "test": slice(100, 120)}.items():
+        rows[cut].to_csv(folder / "toy" / f"{name}.csv", index=False)
+    model = build_model("bert", folder / "tiny", dropout=0.1)
+    return str(model), str(folder / "toy"), load_data(str(folder / "toy"))
+
+
+def run_toy(setting, folder, recipe=None, **options):
+    model, dataset, corpus = setting
+    recipe = recipe or Recipe(model, CONFIG, max_length=24)
+    return train_run(corpus, recipe, folder, dataset=dataset, notebook="test", device=FP32, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(setting, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return run_toy(setting, folder, label_column="label"), folder
+
+
+def test_what_is_returned_is_what_is_written(finished):
+    run, folder = finished
+    assert read_json(folder / "metrics.json") == json.loads(json.dumps(run.record))
+    table = pd.read_csv(folder / "predictions.csv")
+    assert [LABELS[i] for i in run.predictions] == table["predicted"].tolist()
+    assert len(pd.read_csv(folder / "history.csv")) == CONFIG.epochs
+
+
+def test_the_record_says_how_good_how_large_and_how_fast(finished, setting):
+    run, _ = finished
+    scores = compute_metrics(run.encoded["test"].labels, run.predictions, LABELS)
+    assert {name: run.record[name] for name in scores} == scores
+    assert run.record["parameters_total"] == run.record["parameters_trainable"] > 10_000
+    assert run.record["train_seconds"] > 0 and run.record["peak_memory_bytes"] > 50e6
+    assert (run.record["seed"], run.record["method"], run.record["model"]) == (1, "full fine-tuning", setting[0])
+
+
+def test_the_saved_model_says_what_the_run_said(finished):
+    run, folder = finished
+    texts = pd.read_csv(folder / "predictions.csv")["text"]
+    np.testing.assert_allclose(
+        Predictor.load(folder, device=FP32).predict_probabilities(texts), run.probabilities, atol=1e-6
+    )
+
+
+def test_config_keeps_what_is_needed_to_find_the_rows_again(finished, setting):
+    config = read_json(finished[1] / "config.json")
+    assert (config["dataset_location"], config["label_column"]) == (setting[1], "label")
+    assert config["training"]["learning_rate"] == 5e-3
+
+
+def test_the_same_recipe_gives_the_same_predictions_and_another_seed_does_not(finished, setting, tmp_path):
+    again = run_toy(setting, tmp_path / "again", save_model=False)
+    other = replace(again.recipe, training=replace(CONFIG, seed=2))
+    np.testing.assert_array_equal(again.probabilities, finished[0].probabilities)
+    assert (run_toy(setting, tmp_path / "other", other, save_model=False).probabilities != again.probabilities).any()
+    assert not (tmp_path / "again" / "model").exists()
+
+
+def test_lora_trains_little_and_is_merged(setting, tmp_path):
+    recipe = Recipe(setting[0], CONFIG, "lora", max_length=24)
+    run = run_toy(setting, tmp_path, recipe)
+    assert run.record["parameters_trainable"] < run.record["parameters_total"]
+    assert type(run.classifier).__name__ == "TextClassifier"
+    assert not any("lora" in name for name in run.classifier.state_dict())
+    found = Predictor.load(tmp_path, device=FP32).predict_probabilities(
+        pd.read_csv(tmp_path / "predictions.csv")["text"]
+    )
+    np.testing.assert_allclose(found, run.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"method": "prompt"}, "method='prompt' is unknown: use one of full, lora"),
+        ({"pooling": "max"}, "pooling='max' is unknown: use one of cls, mean, last"),
+        ({"max_length": 3}, "max_length=3"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        Recipe("any", CONFIG, **wrong)

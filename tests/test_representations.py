@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from tiny import DECODERS, FAMILIES, LABELS, build_model, toy_data
+
+from helpers.batching import collate
+from helpers.models import POOLINGS, load_classifier
+from helpers.representations import measure_influence, pad_one, padding_effects, pooled_features
+
+IDS = [2, 7, 30, 31, 9, 40, 12, 3]
+
+
+@pytest.fixture(scope="module")
+def classifiers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("families")
+    return {
+        name: load_classifier(str(build_model(name, folder / name)), LABELS, attention="eager").eval()
+        for name in FAMILIES
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_decoders_see_the_past_alone_and_encoders_everything(classifiers, family):
+    influence = measure_influence(classifiers[family].backbone, IDS)
+    assert influence.shape == (len(IDS), len(IDS))
+    np.testing.assert_allclose(influence.sum(axis=1), 1)
+    future = influence[np.triu_indices(len(IDS), k=1)]
+    if family in DECODERS:
+        assert (future == 0).all()
+        assert influence[0, 0] == 1
+        assert (influence[np.tril_indices(len(IDS))] > 0).all()
+    else:
+        assert (influence > 0).all()
+
+
+def test_measuring_influence_leaves_no_gradients_and_the_mode_as_it_was(classifiers):
+    backbone = classifiers["bert"].backbone.train()
+    measure_influence(backbone, IDS)
+    assert backbone.training
+    assert all(parameter.grad is None for parameter in backbone.parameters())
+    backbone.eval()
+
+
+@pytest.mark.parametrize("family", ["bert", "qwen2"])
+def test_pooled_features_are_what_the_head_gets(classifiers, family):
+    train, _ = toy_data()
+    classifier = classifiers[family]
+    features = pooled_features(classifier, train, max_tokens=64)
+    assert set(features) == set(POOLINGS)
+    batch = collate(train, range(len(train)))
+    for pooling in POOLINGS:
+        classifier.pooling = pooling
+        with torch.inference_mode():
+            logits = classifier(batch["input_ids"], batch["attention_mask"])
+            again = classifier.head(torch.from_numpy(features[pooling]))
+        torch.testing.assert_close(again, logits, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("side", "ids", "mask"), [("right", [5, 6, 0, 0], [1, 1, 0, 0]), ("left", [0, 0, 5, 6], [0, 0, 1, 1])]
+)
+def test_pad_one(side, ids, mask):
+    padded = pad_one([5, 6], places=2, pad_id=0, side=side)
+    assert [tensor.tolist() for tensor in padded] == [[ids], [mask]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_right_padding_with_a_mask_is_harmless_whatever_the_pad_token(classifiers, family):
+    effects = padding_effects(classifiers[family].backbone, IDS, pad_id=0, other_pad_id=50)
+    for way in ("right, masked: mean", "right, masked: last real token"):
+        assert effects[way] < 1e-5
+    assert effects["right, masked, another pad token: mean"] < 1e-5
+    assert effects["right, mask forgotten: mean"] > 0.01
+    assert effects["right, masked, but `hidden[:, -1]`"] > 0.01
+    assert (effects["right, mask forgotten: last real token"] < 1e-5) == (family in DECODERS)
+
+
+@pytest.mark.parametrize(
+    ("family", "harmless"), [("bert", False), ("distilbert", False), ("llama", True), ("qwen2", True)]
+)
+def test_left_padding_moves_models_with_absolute_positions(classifiers, family, harmless):
+    effects = padding_effects(classifiers[family].backbone, IDS, pad_id=0, other_pad_id=50)
+    assert (effects["left, masked: mean"] < 1e-5) == harmless
