@@ -90,6 +90,11 @@ class _Table:
 
 
 def _read_local(path: Path) -> dict[str, _Table]:
+    if path.name == "hutto_ICWSM_2014.tar.gz":  # the movie reviews come with ratings, and with a split of their own
+        from helpers.reviews import read_review_splits
+
+        splits = read_review_splits(path)
+        return {name: _Table(splits[name], f"{path.name} ({name})", first_line=1) for name in SPLITS}
     if path.is_file():
         return {"train": _read_file(path)}
     files = {
