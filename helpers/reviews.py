@@ -8,14 +8,14 @@ import hashlib
 import html
 import json
 import tarfile
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers.assets import find_dataset
-from helpers.data import DataError, normalise
+from helpers.data import DataError
+from helpers.leaks import group_parts
 
 FOLDER = "hutto_ICWSM_2014"
 CLEAR = 0.5  # a mean rating beyond this, on the scale from -4 to 4, is a label; what lies between is ambiguous
@@ -85,32 +85,6 @@ def _read_rows(files: tarfile.TarFile, name: str, columns: int) -> list[list[str
 def _place_of(snippet: int) -> float:
     """Return a fixed number between 0 and 1 that looks random but is the same on every machine, for ever."""
     return int.from_bytes(hashlib.sha256(str(snippet).encode()).digest()[:4]) / 2**32
-
-
-def group_parts(texts) -> np.ndarray:
-    """Return a group number per text: texts that are equal to, or part of, one another share a group `(rows,)`.
-
-    Case, punctuation and spaces do not count; a part is a run of whole words. Groups join up: if a short text is part
-    of two long ones, all three belong together.
-    """
-    keys = [f" {normalise(text)} " for text in texts]
-    rows_with = defaultdict(list)
-    for row, key in enumerate(keys):
-        for word in set(key.split()):
-            rows_with[word].append(row)
-    parent = np.arange(len(keys))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            row = parent[row]
-        return row
-
-    for row, key in enumerate(keys):
-        rarest = min(set(key.split()), key=lambda word: len(rows_with[word]))  # only its rows can contain the text
-        for other in rows_with[rarest]:
-            if other != row and key in keys[other]:
-                parent[root(other)] = root(row)
-    return pd.factorize(np.array([root(row) for row in range(len(keys))]))[0]
 
 
 def agreement(ratings, labels) -> np.ndarray:

@@ -4,19 +4,10 @@ import tarfile
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from helpers.assets import ROOT
 from helpers.data import DataError, load_data, normalise
-from helpers.reviews import (
-    agreement,
-    group_parts,
-    load_ambiguous,
-    read_review_splits,
-    read_reviews,
-    single_rater_accuracy,
-)
+from helpers.reviews import agreement, load_ambiguous, read_review_splits, read_reviews, single_rater_accuracy
 
 ARCHIVE = ROOT / "data/cache/vaderSentiment/vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 needs_archive = pytest.mark.skipif(not ARCHIVE.exists(), reason="python -m helpers fetch brings the movie reviews")
@@ -73,28 +64,6 @@ def test_a_group_with_an_ambiguous_member_goes_to_test(tmp_path):
     homes = {int(s): name for name, rows in splits.items() for s in rows["snippet"]}
     assert homes[1] == homes[2]
     assert sorted(homes) == [1, 2, 3, 4, 5]
-
-
-def test_parts_and_equals_share_a_group_through_a_third():
-    texts = [
-        "Often hilarious.",
-        "Sparkling, often hilarious!",
-        "often HILARIOUS and kind",
-        "Often, hilarity",
-        "hilarious",
-    ]
-    groups = group_parts([*texts, "oftenhilarious"])
-    assert groups[0] == groups[1] == groups[2] == groups[4]
-    assert len({groups[0], groups[3], groups[5]}) == 3  # whole words only
-
-
-@given(st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=4).map(" ".join), min_size=1, max_size=12))
-def test_no_text_is_part_of_one_of_another_group(texts):
-    groups = group_parts(texts)
-    for i, one in enumerate(texts):
-        for j, other in enumerate(texts):
-            if f" {normalise(one)} " in f" {normalise(other)} ":
-                assert groups[i] == groups[j]
 
 
 def test_agreement_counts_undecided_raters_half():
