@@ -107,7 +107,7 @@ def plot_attributions(attributions: Sequence[Attribution], titles: Sequence[str]
     lines = [_lay_out(item, width) for item in attributions]
     height = sum(rows + 1.6 for _, rows in lines)
     figure, ax = _figure(10.5, 0.25 * height + 0.2)
-    ax.set(xlim=(0, width + 2), ylim=(height, 0))
+    ax.set(xlim=(0, width + 2), ylim=(height + 0.1, 0))
     ax.axis("off")
     top = 0.6
     for (places, rows), item, title in zip(lines, attributions, titles, strict=True):
