@@ -57,3 +57,17 @@ def adjust_p_values(p_values: pd.Series) -> pd.Series:
     ordered = p_values.dropna().sort_values()
     factors = np.arange(len(ordered), 0, -1)
     return (ordered * factors).clip(upper=1).cummax().reindex(p_values.index)
+
+
+def rate_table(wrong: np.ndarray, groups: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return value, low and high (the error rate with its 95 % Wilson interval) per group of rows that is not empty.
+
+    `groups` maps names to masks `(rows,)`; the number of rows is put behind the name.
+    """
+    rates = {}
+    for name, inside in groups.items():
+        errors, rows = int(wrong[inside].sum()), int(np.sum(inside))
+        if rows:
+            bounds = binomtest(errors, rows).proportion_ci(method="wilson")
+            rates[f"{name} ({rows:,})"] = (errors / rows, float(bounds.low), float(bounds.high))
+    return pd.DataFrame.from_dict(rates, orient="index", columns=["value", "low", "high"])

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import confint_proportions_2indep
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from helpers.slices import adjust_p_values, compare_slices, difference_interval
+from helpers.slices import adjust_p_values, compare_slices, difference_interval, rate_table
 
 
 def test_the_interval_of_a_difference_agrees_with_statsmodels():
@@ -53,3 +53,12 @@ def test_no_errors_and_nothing_but_errors_can_be_compared(wrong):
     table = compare_slices(wrong, pd.DataFrame({"half": [True] * 3 + [False] * 3}))
     assert table.loc["half", "difference"] == 0
     assert table.loc["half", "p_adjusted"] == 1
+
+
+def test_rates_come_with_wilson_intervals_and_empty_groups_are_left_out():
+    wrong = np.arange(1200) % 10 == 0
+    groups = {"all": np.ones(1200, bool), "none": np.zeros(1200, bool), "first": np.arange(1200) < 1}
+    table = rate_table(wrong, groups)
+    assert table.index.tolist() == ["all (1,200)", "first (1)"]
+    assert table.loc["all (1,200)"].tolist() == pytest.approx([0.1, *proportion_confint(120, 1200, method="wilson")])
+    assert table.loc["first (1)", "value"] == 1
