@@ -24,7 +24,7 @@ class Attribution:
         return float(self.values.sum() - (self.score - self.baseline_score))
 
 
-def attribute_tokens(classifier, tokenizer, text: str, *, label: int, max_length: int, steps: int = 64) -> Attribution:
+def attribute_tokens(classifier, tokenizer, text: str, *, label: int, max_length: int, steps: int = 32) -> Attribution:
     """Return the attributions of `text` for the logit of `label` minus the mean of the other labels' logits.
 
     Integrated gradients (Sundararajan, Taly & Yan, 2017) follow a straight line from a blank text, whose tokens are all

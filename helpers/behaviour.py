@@ -13,24 +13,11 @@ from scipy.stats import binomtest
 
 PRAISE = ("good", "funny", "moving", "clever", "charming", "gripping", "beautiful", "memorable", "fresh", "smart")
 BLAME = ("bad", "boring", "silly", "dull", "clumsy", "predictable", "ugly", "pointless", "stale", "lazy")
-THINGS = ("film", "story", "script", "ending", "comedy", "drama")
+THINGS = ("film", "story", "ending", "comedy")
 NAMES = ("Anna", "Bilal", "Chen", "Dolores", "Emeka", "Freya", "Giorgos", "Hana", "Ivan", "Jamal")
 INTENSIFIERS = ("very", "really", "extremely", "incredibly")
 NEGATIONS = ("The {} is not {}.", "I did not find the {} {}.", "Nobody could call this {} {}.")
 TOLERANCE = 0.05  # by so much P(positive) may move against the expected direction
-
-# Contrast examples to train on. They share no praise, blame, subject or sentence with the tests: a fix must carry over.
-NEW_PRAISE = ("delightful", "brilliant", "touching", "witty", "thrilling", "elegant", "lively", "wonderful")
-NEW_BLAME = ("awful", "tedious", "shallow", "messy", "bland", "tiresome", "wooden", "lifeless")
-NEW_THINGS = ("movie", "plot", "cast", "dialogue")
-CONTRASTS = (  # sentence, and whether it turns the adjective round
-    ("The {} was {}.", False),
-    ("The {} wasn't {}.", True),
-    ("This {} isn't {} at all.", True),
-    ("It has a {1} {0}.", False),
-    ("There is nothing {1} about the {0}.", True),
-    ("The {} was anything but {}.", True),
-)
 
 
 def make_cases(texts: Sequence[str] = (), *, seed: int = 0) -> pd.DataFrame:
@@ -88,13 +75,3 @@ def failure_table(cases: pd.DataFrame, fails: np.ndarray) -> pd.DataFrame:
     bounds = [binomtest(int(n), int(size)).proportion_ci(method="wilson") for size, n in counts.to_numpy()]
     table["low"], table["high"] = [b.low for b in bounds], [b.high for b in bounds]
     return table
-
-
-def make_contrasts() -> tuple[list[str], list[str]]:
-    """Return contrast examples and their labels, "positive" or "negative": the same words, plain and turned round."""
-    texts, labels = [], []
-    for (form, turns), thing in product(CONTRASTS, NEW_THINGS):
-        for word in NEW_PRAISE + NEW_BLAME:
-            texts.append(form.format(thing, word))
-            labels.append("positive" if (word in NEW_PRAISE) != turns else "negative")
-    return texts, labels

@@ -7,16 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.behaviour import (
-    BLAME,
-    NEW_BLAME,
-    NEW_PRAISE,
-    NEW_THINGS,
     PRAISE,
-    THINGS,
     failure_table,
     judge_cases,
     make_cases,
-    make_contrasts,
     make_typo,
 )
 
@@ -26,8 +20,8 @@ def positive_words(texts):
     scores = []
     for text in texts:
         words = set(re.findall(r"\w+", text))
-        good = bool(words & {*PRAISE, *NEW_PRAISE})
-        turned = bool(words & {"not", "Nobody", "wasn", "isn", "nothing", "anything"})
+        good = bool(words & set(PRAISE))
+        turned = bool(words & {"not", "Nobody"})
         scores.append(0.9 if good != turned else 0.1)
     return np.array(scores)
 
@@ -76,16 +70,3 @@ def test_typos_are_the_same_for_the_same_seed():
     text = ["a perfectly ordinary sentence"]
     assert make_cases(text, seed=1).equals(make_cases(text, seed=1))
     assert make_typo("a bb ccc", random.Random(0)) == "a bb ccc"
-
-
-def test_contrast_examples_are_labelled_by_their_meaning():
-    texts, labels = make_contrasts()
-    assert len(set(texts)) == len(texts)
-    assert labels.count("positive") == labels.count("negative")
-    assert labels == ["positive" if p > 0.5 else "negative" for p in positive_words(texts)]
-
-
-def test_contrast_examples_share_neither_words_nor_sentences_with_the_tests():
-    assert not {*PRAISE, *BLAME, *THINGS} & {*NEW_PRAISE, *NEW_BLAME, *NEW_THINGS}
-    cases = make_cases()
-    assert not set(make_contrasts()[0]) & {*cases["before"], *cases["after"]}
