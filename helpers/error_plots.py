@@ -106,19 +106,18 @@ def plot_attributions(attributions: Sequence[Attribution], titles: Sequence[str]
     """
     lines = [_lay_out(item, width) for item in attributions]
     height = sum(rows + 1.6 for _, rows in lines)
-    figure, ax = _figure(10.5, 0.25 * height + 0.2)
+    letter = 0.6 * 9.5 / 72  # inches that a letter of the fixed-width font takes at 9.5 points
+    figure, ax = _figure(letter * (width + 4), 0.25 * height + 0.2)
     ax.set(xlim=(0, width + 2), ylim=(height + 0.1, 0))
     ax.axis("off")
     top = 0.6
     for (places, rows), item, title in zip(lines, attributions, titles, strict=True):
-        ax.text(0, top, title, fontsize=9.5, fontweight="bold", va="center", parse_math=False)
+        ax.text(0, top, title, fontsize=10, fontweight="bold", va="center", parse_math=False)
         largest = max(1e-9, float(np.abs(item.values).max()))
-        for (word, column, row), value in zip(places, item.values, strict=True):
-            colour = AGAINST_FOR(0.5 + 0.5 * value / largest)
-            box = {"facecolor": colour, "edgecolor": "none", "pad": 1.2}
-            ax.text(
-                column, top + 1.1 + row, word, family="monospace", fontsize=8.5, va="center", bbox=box, parse_math=False
-            )
+        for (token, column, row), value in zip(places, item.values, strict=True):
+            box = {"facecolor": AGAINST_FOR(0.5 + 0.35 * value / largest), "edgecolor": "none", "pad": 1}
+            place = {"x": column, "y": top + 1.1 + row, "va": "center"}
+            ax.text(s=token, **place, family="monospace", fontsize=9.5, bbox=box, parse_math=False)
         top += rows + 1.6
     return figure
 
