@@ -159,4 +159,32 @@ EXERCISES = {
             "H": "The training loss falls in any case. Overfitting shows on validation.",
         },
     },
+    "03.1": {
+        "expected": 0.1,
+        "start": "Per bin: how far is the confidence from the share of right answers? Then average by the answers.",
+        "hints": {
+            0.2: "That is the gap of the first bin alone: the other one, without a gap, counts as much.",
+            0.65: "That is the accuracy.",
+            0.75: "That is the mean confidence.",
+            -0.1: "Distances have no sign.",
+        },
+    },
+    "03.2": {
+        "expected": 1 - 0.95**10,
+        "start": "How likely is it that none of the ten raises an alarm?",
+        "hints": {
+            0.5: "Ten times 0.05 counts double alarms twice (and would exceed 1 for thirty tests).",
+            0.95**10: "That is the chance of no alarm at all.",
+            0.05: "That is the chance for one test.",
+        },
+    },
+    "03.3": {
+        "cases": [
+            (([0.9, 0.6, 0.8, 0.7], [True, False, False, True]), 0.5),
+            (([0.55, 0.99, 0.7], [False, True, False]), 0.0),
+            (([0.6, 0.7, 0.9, 0.8, 0.5, 0.95], [True, True, False, True, True, True]), 1 / 3),
+        ],
+        "start": "Sort the answers by confidence, keep the first len // 2, and count the wrong ones among them.",
+        "hint": "sorted(zip(confidences, right), reverse=True) puts the surest first; `right` says right, not wrong.",
+    },
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -631,3 +632,21 @@ def test_semeval_is_multilabel_with_eleven_labels():
     assert len(data.splits["train"]) + len(data.splits["test"]) == 6838 and len(data.splits["validation"]) == 886
     shares = {name: np.mean(np.array(split["labels"]), axis=0) for name, split in data.splits.items()}
     assert shares["test"] == pytest.approx(shares["train"], abs=0.02)
+
+
+def test_a_test_split_with_hidden_labels_counts_as_missing(monkeypatch):
+    import datasets
+
+    features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
+    rows = {"sentence": [f"sentence number {i}" for i in range(40)], "label": [0, 1] * 20}
+    hidden = {"sentence": ["one more", "and another"], "label": [-1, -1]}
+    hub = DatasetDict(
+        train=Dataset.from_dict(rows, features=features),
+        validation=Dataset.from_dict({"sentence": ["good", "bad"], "label": [1, 0]}, features=features),
+        test=Dataset.from_dict(hidden, features=features),
+    )
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, revision: hub)
+    data = load_data("stanfordnlp/sst2")
+    assert data.label_names == ["negative", "positive"]
+    assert not set(hidden["sentence"]) & set(data.splits["test"]["text"])
+    assert data.notes == ["There is no test split: 4 rows of train were set aside for it (seed 0)."]

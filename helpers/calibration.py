@@ -1,0 +1,64 @@
+"""May a confidence be believed? Calibration error, a temperature that mends it, and what it is worth to abstain.
+
+Taught in notebook 03. Every function takes single-label probabilities or logits `(rows, labels)` and labels `(rows,)`.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+
+def reliability_table(labels: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
+    """Return rows, mean confidence and accuracy per bin of confidence; bins between 0 and 1 are equally wide.
+
+    Bins without rows are left out. Guo et al., *On Calibration of Modern Neural Networks* (2017).
+    """
+    confidence = probability.max(axis=1)
+    right = probability.argmax(axis=1) == np.asarray(labels)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bins are closed at their upper end
+    table = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right})
+    table = table.groupby("bin").agg(
+        rows=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
+    )
+    table.index = pd.Index([f"{b / bins:.2f} to {(b + 1) / bins:.2f}" for b in table.index], name="bin")
+    return table
+
+
+def expected_calibration_error(labels: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:
+    """Return the mean distance between confidence and accuracy over the bins of `reliability_table`, by rows."""
+    table = reliability_table(labels, probability, bins=bins)
+    gaps = (table["confidence"] - table["accuracy"]).abs()
+    return float(np.average(gaps, weights=table["rows"]))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature T for which softmax(logits / T) has the lowest cross-entropy: above 1 for overconfidence.
+
+    One number cannot change which label is the likeliest, nor overfit much; still, fit it on validation and judge it on
+    other rows. The search stays between 0.05 and 20: where every row is right, the best temperature would be 0.
+    """
+    logits, rows = np.asarray(logits, dtype=np.float64), np.arange(len(labels))
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return float(np.mean(logsumexp(scaled, axis=1) - scaled[rows, labels]))
+
+    best = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(best.x))
+
+
+def risk_coverage(labels: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
+    """Return coverage and risk: the error rate among the most confident share of rows, for every share.
+
+    The model answers what it is surest of and leaves the rest to a person (El-Yaniv & Wiener, 2010).
+    """
+    order = np.argsort(-probability.max(axis=1), kind="stable")
+    wrong = (probability.argmax(axis=1) != np.asarray(labels))[order]
+    answered = np.arange(1, len(wrong) + 1)
+    return pd.DataFrame({"coverage": answered / len(wrong), "risk": np.cumsum(wrong) / answered})
+
+
+def risk_at(curve: pd.DataFrame, coverage: float) -> float:
+    """Return the risk at the given coverage (between 0 and 1) of a curve from `risk_coverage`."""
+    return float(curve["risk"].iloc[max(0, int(np.ceil(coverage * len(curve))) - 1)])

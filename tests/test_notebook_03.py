@@ -1,0 +1,48 @@
+"""Notebook 03 on data without ratings, with a model that has learnt nothing: no section may stumble over that."""
+
+import json
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import build_model, toy_texts
+
+from helpers.notebooks import find_notebooks, run_headless
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notebook")
+    model = build_model("bert", folder / "tiny")
+    texts, labels = toy_texts(150)
+    table = pd.DataFrame({"text": texts, "label": np.where(labels == 0, "negative", "positive")})
+    (folder / "data").mkdir()
+    table.iloc[:100].to_csv(folder / "data/train.csv", index=False)
+    table.iloc[100:].to_csv(folder / "data/validation.csv", index=False)
+    settings = {"model": str(model), "dataset": str(folder / "data"), "epochs": 1, "learning_rate": 1e-5}
+    settings |= {"max_length": 12, "profile": "laptop", "run_name": "tiny", "phrases": str(folder / "data")}
+    return run_headless(find_notebooks("03")[0], settings, runs=folder / "runs")
+
+
+def test_it_runs_to_its_end_and_writes_its_record(outcome):
+    assert outcome.error is None
+    assert outcome.record["notebook"] == "03_sst2_error_analysis"
+    assert 0 <= outcome.record["accuracy"] <= 1
+    json.dumps(outcome.record, allow_nan=False)
+
+
+def test_the_error_table_has_every_cell_filled_and_says_that_there_are_no_ratings(outcome):
+    table = pd.read_csv(outcome.executed.parent / "tiny/incorrect_predictions.csv", keep_default_na=False)
+    assert len(table) > 0
+    assert not (table.astype(str) == "").any().any()
+    assert set(table["mean_rating"]) == set(table["rating_sd"]) == {"no ratings"}
+    assert "truncated" in ", ".join(table["linguistic_type"])
+    columns = {"actual", "predicted", "confidence", "p(negative)", "p(positive)", "loss", "error_type"}
+    assert columns | {"nearest_1", "nearest_1_label", "label_suspected"} <= set(table.columns)
+
+
+def test_what_was_trained_twice_was_the_same(outcome):
+    cells = nbformat.read(outcome.executed, as_version=4).cells
+    printed = "".join(out.get("text", "") for cell in cells for out in cell.get("outputs", []))
+    assert "Losses equal: True · weights equal: True" in printed
