@@ -27,9 +27,13 @@ class TrainingState:
 
 
 def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return copies of the parameters that training changes, and of the buffers; frozen weights need no copy."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items() if name not in frozen}
+    """Return copies of the parameters that training changes, and of the buffers; frozen weights need no copy.
+
+    The state of a 4-bit model also holds the scales of its frozen weights: these are neither.
+    """
+    changing = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    changing |= {name for name, _ in model.named_buffers()}
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items() if name in changing}
 
 
 def write_weights(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:

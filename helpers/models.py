@@ -1,8 +1,6 @@
 """A classifier on any transformer backbone: pooled hidden states, dropout, one linear layer. Save and load without pickle."""
 
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from helpers.assets import explain_hub_errors, find_model
+from helpers.runs import atomic_folder
 
 POOLINGS = ("cls", "mean", "last")
 
@@ -92,8 +91,11 @@ class ParameterCount:
 
 
 def count_parameters(model: nn.Module) -> ParameterCount:
-    """Count, rather than quote, the parameters of `model`."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    """Count, rather than quote, the parameters of `model`; of 4-bit weights, which are stored in pairs, all of them."""
+    sizes = [
+        (p.quant_state.shape.numel() if getattr(p, "quant_state", None) else p.numel(), p.requires_grad)
+        for p in model.parameters()
+    ]
     return ParameterCount(sum(n for n, _ in sizes), sum(n for n, trainable in sizes if trainable))
 
 
@@ -120,12 +122,14 @@ def load_classifier(
     attention: str = "sdpa",
     seed: int = 0,
     revision: str | None = None,
+    quantization=None,
 ) -> TextClassifier:
     """Return `model`'s pretrained backbone under a new, randomly initialised head.
 
     `pooling="auto"` takes the mean for bidirectional encoders and for decoders alike: it is what sentence encoders
     were pretrained with, and it works for both. Weights are kept in fp32, whatever the checkpoint stores: mixed
-    precision casts what it needs, and small updates would vanish in bf16.
+    precision casts what it needs, and small updates would vanish in bf16. `quantization` (`adapters.four_bit_config`)
+    keeps the linear layers in 4 bits instead; they cannot be trained then, only adapters beside them.
     """
     from transformers import AutoConfig, AutoModel, logging
 
@@ -136,8 +140,16 @@ def load_classifier(
         config = AutoConfig.from_pretrained(asset.location, revision=asset.revision)
         _prepare_config(config)
         backbone = AutoModel.from_pretrained(
-            asset.location, revision=asset.revision, config=config, dtype=torch.float32, attn_implementation=attention
+            asset.location,
+            revision=asset.revision,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            quantization_config=quantization,
         )
+    for module in backbone.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # bitsandbytes would round the scales of 4-bit weights, for
+            module.support_avx512bf16_for_cpu = False  # good, at the first evaluation on a CPU with AVX-512 BF16
     torch.manual_seed(seed)  # the head's initial weights
     return _assemble(backbone, label_names, multilabel, "mean" if pooling == "auto" else pooling, dropout)
 
@@ -166,12 +178,7 @@ def save_classifier(classifier: TextClassifier, tokenizer, folder: str | Path, *
     labels, pooling, dropout, whether labels exclude each other, and `extra` (thresholds, temperature, max_length).
     The folder appears whole or not at all.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
+    with atomic_folder(folder) as work:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
         save_file(weights, work / "model.safetensors", metadata={"format": "pt"})
         config = classifier.backbone.config
@@ -186,22 +193,21 @@ def save_classifier(classifier: TextClassifier, tokenizer, folder: str | Path, *
             "dropout": classifier.dropout.p,
         }
         (work / "classifier.json").write_text(json.dumps(own | extra, indent=2) + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return folder
+    return Path(folder)
 
 
 def load_saved_classifier(folder: str | Path, *, attention: str = "sdpa"):
     """Return `(classifier, tokenizer, settings)` as `save_classifier` wrote them; the classifier is in evaluation mode.
 
-    `settings` is the content of `classifier.json`. Raises `FileNotFoundError` for a folder without a saved model.
+    `settings` is the content of `classifier.json`. A folder of `save_adapter` is read as well. Raises `FileNotFoundError` for a folder without a saved model.
     """
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     folder = Path(folder)
+    if (folder / "adapter_config.json").exists():
+        from helpers.adapters import load_adapter
+
+        return load_adapter(folder, attention=attention)
     if not (folder / "classifier.json").exists():
         raise FileNotFoundError(f"{folder} holds no saved classifier (no classifier.json): train and save one first.")
     settings = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))

@@ -1,0 +1,242 @@
+"""LoRA, QLoRA and the linear probe on tiny models of each architecture."""
+
+import json
+
+import pytest
+import torch
+from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, make_tokenizer, toy_data
+
+from helpers.adapters import (
+    add_lora,
+    four_bit_config,
+    freeze_backbone,
+    list_linear_layers,
+    load_adapter,
+    merge_lora,
+    save_adapter,
+    use_gradient_checkpointing,
+)
+from helpers.batching import collate
+from helpers.checkpoints import trained_weights
+from helpers.evaluation import predict_logits
+from helpers.models import count_parameters, load_classifier, load_saved_classifier, save_classifier
+from helpers.training import TrainingConfig, fit
+
+each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+each_precision = pytest.mark.parametrize("four_bit", [False, True], ids=["lora", "qlora"])
+CONFIG = TrainingConfig(epochs=2, learning_rate=1e-2, batch_size=9, metric="epoch")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return build_models(tmp_path_factory.mktemp("models"))
+
+
+def new_classifier(folder, four_bit=False, **settings):
+    quantization = four_bit_config(FP32) if four_bit else None
+    settings = {"attention": "eager", "multilabel": True} | settings
+    return load_classifier(str(folder), LABELS, quantization=quantization, **settings)
+
+
+def trained(folder, four_bit=False, **lora):
+    classifier = add_lora(new_classifier(folder, four_bit), rank=4, **lora)
+    fit(classifier, *toy_data(multilabel=True), CONFIG, device=FP32)
+    return classifier
+
+
+def logits_of(classifier):
+    return predict_logits(classifier, toy_data()[1])
+
+
+@each_architecture
+@each_precision
+def test_only_adapter_and_head_learn(models, architecture, four_bit):
+    classifier = add_lora(new_classifier(models[architecture], four_bit), rank=4)
+    names = [name for name, parameter in classifier.named_parameters() if parameter.requires_grad]
+    assert all(".lora_" in name or "head.modules_to_save" in name for name in names)
+    assert sum("head" in name for name in names) == 2
+    counts = count_parameters(classifier)
+    assert 0 < counts.trainable < counts.total / 2
+    frozen = {n: p.detach().clone() for n, p in classifier.named_parameters() if not p.requires_grad}
+    before = trained_weights(classifier)
+    fit(classifier, *toy_data(multilabel=True), CONFIG, device=FP32)
+    assert all(torch.equal(p, frozen[n]) for n, p in classifier.named_parameters() if n in frozen)
+    after = trained_weights(classifier)
+    assert all(not torch.equal(after[name], before[name]) for name in names)
+
+
+@each_architecture
+def test_a_new_adapter_changes_nothing(models, architecture):
+    plain = new_classifier(models[architecture])
+    before = logits_of(plain)
+    assert (logits_of(add_lora(plain, rank=4)) == before).all()
+
+
+@each_architecture
+@each_precision
+def test_save_and_load_give_identical_logits(models, tmp_path, architecture, four_bit):
+    classifier = trained(models[architecture], four_bit)
+    base = str(models[architecture])
+    folder = save_adapter(classifier, make_tokenizer(), tmp_path / "adapter", base=base, thresholds=[0.2, 0.3, 0.4])
+    loaded, tokenizer, settings = load_adapter(folder, attention="eager", device=FP32)
+    assert (logits_of(loaded) == logits_of(classifier)).all()
+    assert (loaded.label_names, loaded.multilabel, settings["thresholds"]) == (LABELS, True, [0.2, 0.3, 0.4])
+    assert (settings["four_bit"], tokenizer.padding_side) == (four_bit, "right")
+    assert not any(module.training for module in loaded.modules())
+    fresh = add_lora(new_classifier(models[architecture], four_bit), rank=4)
+    assert not (logits_of(fresh) == logits_of(classifier)).all(), "training must have changed the logits"
+
+
+def test_the_folder_holds_the_adapter_alone_and_no_pickle(models, tmp_path):
+    folder = save_adapter(trained(models["qwen2"]), make_tokenizer(), tmp_path / "adapter", base=str(models["qwen2"]))
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+    whole = (models["qwen2"] / "model.safetensors").stat().st_size
+    assert (folder / "adapter_model.safetensors").stat().st_size < whole / 2
+    assert json.loads((folder / "adapter_config.json").read_text())["modules_to_save"] == ["head"]
+
+
+def test_load_saved_classifier_reads_an_adapter_too(models, tmp_path):
+    classifier = trained(models["bert"])
+    folder = save_adapter(classifier, make_tokenizer(), tmp_path / "adapter", base=str(models["bert"]))
+    loaded, _, settings = load_saved_classifier(folder, attention="eager")
+    assert (logits_of(loaded) == logits_of(classifier)).all()
+    assert settings["base"] == str(models["bert"])
+
+
+@each_architecture
+def test_merging_and_unmerging_keep_the_logits(models, tmp_path, architecture):
+    classifier = trained(models[architecture])
+    adapted = logits_of(classifier)
+    classifier.merge_adapter()
+    assert logits_of(classifier) == pytest.approx(adapted, abs=2e-6)
+    classifier.unmerge_adapter()
+    assert logits_of(classifier) == pytest.approx(adapted, abs=2e-6)
+    merged = merge_lora(classifier)
+    assert logits_of(merged) == pytest.approx(adapted, abs=2e-6)
+    assert type(merged).__name__ == "TextClassifier"
+    assert not any("lora" in name or "modules_to_save" in name for name in merged.state_dict())
+    folder = save_classifier(merged, make_tokenizer(), tmp_path / "model")
+    assert (logits_of(load_saved_classifier(folder, attention="eager")[0]) == logits_of(merged)).all()
+
+
+def test_four_bits_refuse_to_merge_but_expand_first(models, tmp_path):
+    classifier = trained(models["bert"], four_bit=True)
+    with pytest.raises(ValueError, match=r"4 bits.*four_bit=False"):
+        merge_lora(classifier)
+    folder = save_adapter(classifier, make_tokenizer(), tmp_path / "adapter", base=str(models["bert"]))
+    wide, _, _ = load_adapter(folder, attention="eager", four_bit=False)
+    adapted = logits_of(wide)
+    assert logits_of(merge_lora(wide)) == pytest.approx(adapted, abs=2e-6)
+
+
+def test_four_bits_are_smaller_and_counted_whole(models):
+    wide, narrow = new_classifier(models["qwen2"]), new_classifier(models["qwen2"], four_bit=True)
+    assert count_parameters(narrow).total == count_parameters(wide).total
+    bytes_of = lambda model: sum(p.numel() * p.element_size() for p in model.backbone.layers.parameters())  # noqa: E731
+    assert bytes_of(narrow) < bytes_of(wide) / 6
+    assert 0 < abs(logits_of(narrow) - logits_of(wide)).max() < 0.5
+
+
+def test_checkpoints_of_a_4_bit_model_hold_what_is_trained_alone(models):
+    classifier = add_lora(new_classifier(models["bert"], four_bit=True), rank=4)
+    buffers = {name for name, _ in classifier.named_buffers()}
+    kept = set(trained_weights(classifier)) - buffers
+    assert kept == {name for name, parameter in classifier.named_parameters() if parameter.requires_grad}
+
+
+def test_targets_that_do_not_exist_are_named_with_those_that_do(models):
+    with pytest.raises(
+        ValueError, match=r"no linear layer 'q_proj', 'v_proj' in BertModel: it has dense, key, query, value\.$"
+    ):
+        add_lora(new_classifier(models["bert"]), targets=["query", "q_proj", "v_proj"])
+
+
+@pytest.mark.parametrize("rank", [0, -1, 2.5, "8"])
+def test_a_rank_must_be_a_positive_whole_number(models, rank):
+    with pytest.raises(ValueError, match="rank"):
+        add_lora(new_classifier(models["bert"]), rank=rank)
+
+
+def test_targets_choose_the_layers(models):
+    classifier = add_lora(new_classifier(models["qwen2"]), rank=2, targets=["q_proj", "v_proj"])
+    adapted = {name.split(".lora_A")[0].split(".")[-1] for name, _ in classifier.named_parameters() if "lora_A" in name}
+    assert adapted == {"q_proj", "v_proj"}
+
+
+def test_the_seed_decides_the_first_a(models):
+    first = [trained_weights(add_lora(new_classifier(models["bert"]), rank=2, seed=seed)) for seed in (0, 0, 1)]
+    name = next(name for name in first[0] if "lora_A" in name)
+    assert torch.equal(first[0][name], first[1][name])
+    assert not torch.equal(first[0][name], first[2][name])
+
+
+def test_linear_layers_are_listed_once():
+    pair = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2)})})
+    assert list_linear_layers(pair) == ["a"]
+
+
+def test_the_linear_probe_trains_the_head_alone(models):
+    classifier = freeze_backbone(new_classifier(models["bert"]))
+    names = [name for name, parameter in classifier.named_parameters() if parameter.requires_grad]
+    assert names == ["head.weight", "head.bias"]
+    result = fit(classifier, *toy_data(multilabel=True), CONFIG, device=FP32)
+    assert result.step_losses[-1] < result.step_losses[0]
+
+
+@each_architecture
+@each_precision
+def test_gradient_checkpointing_changes_no_gradient(models, architecture, four_bit):
+    gradients = []
+    for checkpointing in (False, True):
+        classifier = add_lora(new_classifier(models[architecture], four_bit), rank=4).train()
+        with torch.no_grad():  # B is zero at first, and so would be the gradient of A
+            for name, parameter in classifier.named_parameters():
+                if "lora_B" in name:
+                    parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        if checkpointing:
+            use_gradient_checkpointing(classifier)
+        batch = collate(toy_data()[0], range(6))
+        classifier(batch["input_ids"], batch["attention_mask"]).square().sum().backward()
+        gradients.append(
+            {n: p.grad for n, p in classifier.named_parameters() if p.requires_grad and "original" not in n}
+        )
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-5, rtol=1e-4)
+        assert gradient.abs().sum() > 0, name
+
+
+def test_an_interrupted_lora_run_ends_as_an_uninterrupted_one(models, tmp_path):
+    whole = trained(models["bert"])
+
+    class StopError(Exception):
+        pass
+
+    def stop(logits, labels, calls=[0]):  # noqa: B006
+        calls[0] += 1
+        if calls[0] == 8:
+            raise StopError
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+
+    def run(**options):
+        classifier = add_lora(new_classifier(models["bert"]), rank=4)
+        fit(classifier, *toy_data(multilabel=True), CONFIG, device=FP32, run_folder=tmp_path / "run", **options)
+        return classifier
+
+    with pytest.raises(StopError):
+        run(loss_function=stop)
+    assert (tmp_path / "run" / "checkpoint" / "state.safetensors").exists()
+    assert (logits_of(run()) == logits_of(whole)).all()
+
+
+def test_mixed_precision_trains_4_bits(models):
+    classifier = load_classifier(
+        str(models["qwen2"]), LABELS, multilabel=True, attention="eager", quantization=four_bit_config(BF16)
+    )
+    classifier = add_lora(classifier, rank=4)
+    result = fit(classifier, *toy_data(multilabel=True), CONFIG, device=BF16)
+    assert result.step_losses[-1] < result.step_losses[0]
+
+
+def test_a_folder_without_adapter_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no saved adapter"):
+        load_adapter(tmp_path)
