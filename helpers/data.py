@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from helpers.assets import explain_hub_errors, find_dataset
+from helpers.assets import explain_hub_errors, find_dataset, read_manifest
 
 SPLITS = ("train", "validation", "test")
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
@@ -166,14 +166,17 @@ def _line_of_bad_bytes(path: Path) -> str:
 def _read_hub(name: str, revision: str | None) -> dict[str, _Table]:
     from datasets import load_dataset
 
+    folder = read_manifest()["hub"].get(name, {}).get("folder")  # where a repository holds several datasets
     with explain_hub_errors(name):
-        loaded = load_dataset(name, revision=revision)
+        loaded = load_dataset(name, revision=revision, data_dir=folder)
     tables = {}
     for split in [split for split in SPLITS if split in loaded]:
         rows = loaded[split].to_pandas()
         for column, feature in loaded[split].features.items():
             if isinstance(feature, ClassLabel):  # read labels by name, as from a file
                 rows[column] = [feature.names[i] if i >= 0 else "" for i in rows[column]]
+            elif feature == Value("bool"):
+                rows[column] = rows[column].astype(int)
         tables[split] = _Table(rows, f"{name} ({split})", first_line=0)
     if "train" not in tables:
         raise DataError(f"{name} has no split called train: it has {', '.join(loaded)}.")
