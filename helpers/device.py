@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -71,15 +72,19 @@ def pick_profile(profile: str = "auto") -> str:
 
 
 def reset_peak_memory(device: Device) -> None:
-    """Start a new measurement of peak memory where the device can (CUDA); elsewhere do nothing."""
+    """Start a new measurement of peak memory where that can be done: on CUDA, and on Linux; elsewhere do nothing."""
     if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):  # no such file elsewhere; not allowed in some containers
+            Path("/proc/self/clear_refs").write_text("5")  # see "man 5 proc": resets the process's peak
 
 
 def peak_memory_bytes(device: Device) -> int | None:
-    """Return the peak in bytes: of GPU allocations since the reset, or of this whole process on a CPU.
+    """Return the peak in bytes since the reset: of GPU allocations, or of this whole process on a CPU.
 
-    The process figure includes Python, the libraries and everything loaded before; `None` where unknown (Windows).
+    The process figure includes Python, the libraries and all that is loaded; `None` where unknown (Windows). Where the
+    peak cannot be reset (macOS), it is the highest since the process began.
     """
     if device.kind == "cuda":
         return torch.cuda.max_memory_allocated()

@@ -158,3 +158,92 @@ def plot_scores(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     ax.set(title=title, xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
     ax.grid(axis="x", alpha=0.3)
     return figure
+
+
+@plt.rc_context(STYLE)
+def plot_influence(panels: dict[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
+    """Return one square per model, side by side: row i shows which tokens (columns) the state of token i depends on.
+
+    `panels` maps a title to tokens and `(length, length)` shares; what is exactly zero is drawn grey.
+    """
+    figure, axes = _figure(5.3 * len(panels), 5.2, columns=len(panels))
+    for ax, (title, (tokens, influence)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        shown = np.ma.masked_equal(influence, 0)
+        ax.imshow(shown, cmap=plt.get_cmap("Blues").with_extremes(bad="#D9D9D9"), vmin=0, vmax=0.5)
+        ax.set_xticks(range(len(tokens)), tokens, rotation=90)
+        ax.set_yticks(range(len(tokens)), tokens)
+        ax.spines[:].set_visible(False)
+        ax.set(title=title, xlabel="… depends on this token", ylabel="the state of this token …")
+    return figure
+
+
+@plt.rc_context(STYLE)
+def plot_curves(histories: dict[str, Sequence[pd.DataFrame]], *, metric: str = "f1_macro") -> Figure:
+    """Return the losses (training solid, validation dashed) and a validation metric by epoch: a line per model and seed."""
+    figure, (left, right) = _figure(9.5, 3.6, columns=2)
+    for (name, runs), colour, marker in zip(histories.items(), (BLUE, ORANGE), "os", strict=False):
+        for i, history in enumerate(runs):
+            label = name if i == 0 else None
+            left.plot(history["epoch"], history["train_loss"], marker + "-", color=colour, alpha=0.8, label=label)
+            left.plot(history["epoch"], history["loss"], marker + "--", color=colour, alpha=0.5)
+            right.plot(history["epoch"], history[metric], marker + "-", color=colour, alpha=0.8, label=label)
+    left.set(title="Loss: training solid, validation dashed", xlabel="epoch", ylim=(0, None))
+    right.set(title=f"Validation {metric.replace('_', ' ')}", xlabel="epoch")
+    for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.legend(loc="lower right")
+    return figure
+
+
+@plt.rc_context(STYLE)
+def plot_confusions(panels: dict[str, pd.DataFrame]) -> Figure:
+    """Return confusion matrices side by side, each from `evaluation.confusion_counts`: colour and percent by row."""
+    size = 0.62 * len(next(iter(panels.values()))) + 1.4
+    figure, axes = _figure(size * len(panels) + 0.6, size, columns=len(panels))
+    for i, (ax, (title, counts)) in enumerate(zip(np.atleast_1d(axes), panels.items(), strict=True)):
+        shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
+        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            ax.text(
+                column, row, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.55 else "black"
+            )
+        ax.set_xticks(range(len(counts)), counts.columns, rotation=35, ha="right")
+        ax.set_yticks(range(len(counts)), counts.index if i == 0 else [""] * len(counts))
+        ax.spines[:].set_visible(False)
+        ax.set(title=title, xlabel="predicted", ylabel="true" if i == 0 else None)
+    return figure
+
+
+@plt.rc_context(STYLE)
+def plot_label_scores(tables: dict[str, pd.DataFrame], *, title: str) -> Figure:
+    """Return bars by label with intervals, a colour per model, from tables with the columns value, low and high."""
+    first = next(iter(tables.values()))
+    figure, ax = _figure(1.25 * len(first) + 1, 3.6)
+    width, places = 0.8 / len(tables), np.arange(len(first))
+    for i, ((name, table), colour) in enumerate(zip(tables.items(), (BLUE, ORANGE, GREY), strict=False)):
+        errors = np.abs(np.vstack([table["value"] - table["low"], table["high"] - table["value"]]))
+        ax.bar(places + (i - (len(tables) - 1) / 2) * width, table["value"], width * 0.95, yerr=errors, color=colour,
+               error_kw={"elinewidth": 1.2, "ecolor": "#333333"}, capsize=2, label=name)  # fmt: skip
+    ax.set_xticks(places, first.index)
+    ax.set(title=title, xlabel="label", ylabel="F1", ylim=(0, 1))
+    ax.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside upper right", ncols=len(tables))
+    return figure
+
+
+@plt.rc_context(STYLE)
+def plot_cost(table: pd.DataFrame, *, cost: str, quality: str, title: str) -> Figure:
+    """Return points of quality (higher is better) over cost (logarithmic, further left is cheaper), a row of `table` each.
+
+    `table` has the columns `cost` and `quality`, and low and high for the quality's interval.
+    """
+    figure, ax = _figure(7.5, 3.6)
+    for (name, row), colour, marker in zip(table.iterrows(), (GREY, BLUE, ORANGE, GREEN), "D^os", strict=False):
+        errors = [[max(0, row[quality] - row["low"])], [max(0, row["high"] - row[quality])]]
+        ax.errorbar(row[cost], row[quality], yerr=errors, fmt=marker, color=colour, markersize=9, capsize=3)
+        ax.annotate(name, (row[cost], row[quality]), xytext=(10, 5), textcoords="offset points", color="#333333")
+    ax.set_xscale("log")
+    ax.margins(x=0.25, y=0.15)
+    ax.set(title=title, xlabel=cost, ylabel=quality)
+    ax.grid(alpha=0.3)
+    return figure

@@ -31,8 +31,10 @@ from helpers.device import Device, find_device
 from helpers.evaluation import compute_metrics, decide, mean_loss, predict_logits, probabilities
 from helpers.progress import ProgressBar
 
-# What may choose the best epoch; "loss" is minimised, "epoch" simply takes the last one.
-METRICS = ("f1_macro", "f1_micro", "f1_weighted", "accuracy", "loss", "epoch")
+# What may choose the best epoch; "loss" is minimised, "f1_then_loss" weighs both, "epoch" simply takes the last one.
+METRICS = ("f1_macro", "f1_micro", "f1_weighted", "accuracy", "loss", "f1_then_loss", "epoch")
+CLOSE_ENOUGH = 0.01  # macro F1 that "f1_then_loss" gives up for a lower loss
+SCHEDULES = ("cosine", "step")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class TrainingConfig:
     batch_size: int = 32  # texts per optimiser step
     max_tokens: int = 4096  # padded tokens per pass; a bigger batch accumulates gradients over several passes
     weight_decay: float = 0.01
-    warmup_fraction: float = 0.1  # of all steps; then the rate falls along a half cosine to zero
+    warmup_fraction: float = 0.1  # of all steps; then the rate falls as the schedule says
+    schedule: str = "cosine"  # a half cosine to zero; or "step": times 0.9 after every epoch
     clip_norm: float = 1.0
     metric: str = "f1_macro"  # chooses the best epoch, on validation: one of METRICS
     patience: int | None = None  # stop after this many epochs without a better one
@@ -60,6 +63,8 @@ class TrainingConfig:
                 raise ValueError(f"{name}={value!r}: it must be a whole number of at least 1.")
         if self.metric not in METRICS:
             raise ValueError(f"metric={self.metric!r} is unknown: use one of {', '.join(METRICS)}.")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule={self.schedule!r} is unknown: use one of {', '.join(SCHEDULES)}.")
         for name, lowest in (("weight_decay", 0.0), ("seed", 0)):
             if not getattr(self, name) >= lowest:
                 raise ValueError(f"{name}={getattr(self, name)!r}: it must not be negative.")
@@ -136,7 +141,8 @@ def fit(
                 state.history.append(row)
                 accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=state.step)
                 bar.show(
-                    f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, {config.metric} {row[config.metric]:.3f}"
+                    f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, validation loss {row['loss']:.3f}, "
+                    f"macro F1 {row['f1_macro']:.3f}"
                 )
                 if best_epoch(state.history, config.metric) == row["epoch"]:
                     best = trained_weights(classifier)
@@ -217,14 +223,16 @@ def plan_steps(lengths: np.ndarray, config: TrainingConfig) -> list[list[np.ndar
 
 
 def learning_rate_at(step: int, steps_total: int, config: TrainingConfig) -> float:
-    """Return the learning rate of `step` (from 0): a linear warm-up, then a half cosine down to zero.
+    """Return the learning rate of `step` (from 0): a linear warm-up, then what `config.schedule` says.
 
     Warm-up keeps the random head's first, large gradients from disturbing the pretrained layers; the cosine is that
-    of Loshchilov & Hutter, *SGDR* (2017), without restarts.
+    of Loshchilov & Hutter, *SGDR* (2017), without restarts; "step" is what PyTorch calls StepLR, by 0.9 per epoch.
     """
     warmup = math.ceil(config.warmup_fraction * steps_total)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "step":
+        return config.learning_rate * 0.9 ** (step * config.epochs // steps_total)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps_total - warmup)))
 
 
@@ -249,7 +257,13 @@ def default_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def best_epoch(history: list[dict], metric: str) -> int:
-    """Return the epoch (from 1) with the best validation `metric`; of equals the earliest."""
+    """Return the epoch (from 1) with the best validation `metric`; of equals the earliest.
+
+    "f1_then_loss" takes the lowest loss among the epochs whose macro F1 is within `CLOSE_ENOUGH` of the best.
+    """
+    if metric == "f1_then_loss":
+        enough = max(row["f1_macro"] for row in history) - CLOSE_ENOUGH
+        return min((row["loss"], i) for i, row in enumerate(history, start=1) if row["f1_macro"] >= enough)[1]
     values = [row[metric] for row in history]
     return 1 + values.index(min(values) if metric == "loss" else max(values))
 
@@ -268,7 +282,10 @@ def _make_accelerator(device: Device, tracker: str | None, run_folder) -> Accele
         mixed_precision=device.precision, cpu=device.kind == "cpu", log_with=tracker, project_dir=run_folder
     )
     if tracker:
-        accelerator.init_trackers("tracking")
+        folder = Path(run_folder)  # in Weights & Biases, the runs of a comparison stand together under their names
+        accelerator.init_trackers(
+            "tracking", init_kwargs={"wandb": {"group": folder.parent.name, "name": folder.name, "dir": str(folder)}}
+        )
     return accelerator
 
 

@@ -120,6 +120,7 @@ def test_counts_must_be_whole_and_positive(name, value):
         ("warmup_fraction", 1),
         ("warmup_fraction", float("nan")),
         ("metric", "f1"),
+        ("schedule", "linear"),
         ("weight_decay", -0.01),
         ("clip_norm", 0),
         ("seed", -1),
@@ -153,6 +154,16 @@ def test_the_learning_rate_without_warm_up_starts_at_its_peak():
     config = TrainingConfig(learning_rate=0.1, warmup_fraction=0)
     assert learning_rate_at(0, 100, config) == pytest.approx(0.1)
     assert learning_rate_at(0, 1, config) == pytest.approx(0.1)
+
+
+def test_the_step_schedule_multiplies_the_rate_by_09_after_each_epoch():
+    config = TrainingConfig(epochs=3, learning_rate=0.1, warmup_fraction=0, schedule="step")
+    rates = [learning_rate_at(step, 30, config) for step in range(30)]
+    assert rates == pytest.approx([0.1] * 10 + [0.09] * 10 + [0.081] * 10)
+    warmed_up = dataclasses.replace(config, warmup_fraction=0.1)
+    assert [learning_rate_at(step, 30, warmed_up) for step in range(5)] == pytest.approx(
+        [0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1]
+    )
 
 
 @each_architecture
@@ -569,6 +580,7 @@ def test_without_checkpoint_steps_a_run_resumes_at_the_epoch(models, tmp_path, u
     [
         ({"learning_rate": 1e-3}, "learning_rate"),
         ({"seed": 1}, "seed"),
+        ({"schedule": "step"}, "schedule"),
         ({"epochs": 4}, "epochs"),
         ({"batch_size": 8, "max_tokens": 100}, "batch_size, max_tokens"),
     ],
