@@ -55,6 +55,39 @@ def add_lora(
     return adapted
 
 
+def load_with_method(
+    model: str,
+    label_names: list[str],
+    method: str,
+    *,
+    device: Device,
+    rank: int = 16,
+    targets: list[str] | None = None,
+    pooling: str = "mean",
+    revision: str | None = None,
+    seed: int = 0,
+):
+    """Return a new classifier for several labels per text, ready to train by `method`: probe, lora, qlora or full.
+
+    Called twice, it returns the same weights twice: every comparison begins from the same start.
+    """
+    classifier = load_classifier(
+        model,
+        label_names,
+        multilabel=True,
+        pooling=pooling,
+        attention=device.attention,
+        seed=seed,
+        revision=revision,
+        quantization=four_bit_config(device) if method == "qlora" else None,
+    )
+    if method == "probe":
+        return freeze_backbone(classifier)
+    if method in ("lora", "qlora"):
+        return add_lora(classifier, rank=rank, targets=targets, seed=seed)
+    return classifier
+
+
 def list_linear_layers(backbone: nn.Module) -> list[str]:
     """Return the names that LoRA may aim at: the last part of each linear layer's name, sorted, each once."""
     return sorted({name.split(".")[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)})

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from helpers.evaluation import decide
-from helpers.thresholds import best_global_threshold, best_label_threshold, tune_thresholds
+from helpers.thresholds import best_global_threshold, best_label_threshold, measure_optimism, tune_thresholds
 
 
 def column(*pairs):
@@ -91,3 +91,13 @@ def test_wrong_input_is_refused():
         tune_thresholds("best", np.zeros((2, 2)), np.zeros((2, 2)))
     with pytest.raises(ValueError, match="do not belong together"):
         tune_thresholds("half", np.zeros((2, 2)), np.zeros((3, 2)))
+
+
+def test_optimism_is_measured_on_halves_and_grows_with_what_is_tuned():
+    generator = np.random.default_rng(0)
+    labels = (generator.random((120, 6)) < 0.15).astype(int)
+    table = measure_optimism(labels, generator.random((120, 6)), repeats=20)  # nothing to learn: all gain is luck
+    gap = table["tuned on"] - table["fresh"]
+    assert list(table.index) == ["half", "global", "per_label"]
+    assert abs(gap["half"]) < 0.03 < gap["per_label"]
+    assert gap["per_label"] > gap["global"]

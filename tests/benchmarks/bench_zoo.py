@@ -125,17 +125,14 @@ def build_backbone(name: str, folder: Path, *, tiny: bool = False) -> Path:
 def make_classifier(row: dict, folder: Path, hardware: device.Device):
     """Return the classifier with the method of the zoo's row; a generation row is measured as QLoRA, which it uses."""
     method = "qlora" if row["method"] == "generation" else row["method"]
-    classifier = models.load_classifier(
+    return adapters.load_with_method(
         str(folder),
         list(ELEVEN_EMOTIONS),
-        multilabel=True,
+        method,
+        device=hardware,
+        rank=int(row["rank"] or 0),
         pooling=row["pooling"] or "last",
-        attention=hardware.attention,
-        quantization=adapters.four_bit_config(hardware) if method == "qlora" else None,
     )
-    if method in ("lora", "qlora"):
-        classifier = adapters.add_lora(classifier, rank=int(row["rank"]))
-    return classifier
 
 
 def make_texts(rows: int, vocabulary: int) -> batching.EncodedTexts:
