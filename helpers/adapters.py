@@ -5,6 +5,8 @@ frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook
 """
 
 import json
+import logging
+import warnings
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from helpers.models import TextClassifier, load_classifier, use_byte_dropout
 from helpers.runs import atomic_folder
 
 ADAPTER_FILE = "adapter_config.json"
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a hint about an optional kernel for CPUs
 
 
 def add_lora(
@@ -104,11 +107,8 @@ def four_bit_config(device: Device | None = None):
 
     Weights rest in 4 bits and are expanded, block by block, to `device`'s precision for each matrix product.
     """
-    import logging
-
     from transformers import BitsAndBytesConfig
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a hint about an optional kernel for CPUs
     precisions = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
     return BitsAndBytesConfig(
         load_in_4bit=True,
@@ -123,12 +123,17 @@ def is_four_bit(classifier: nn.Module) -> bool:
     return bool(getattr(classifier.backbone, "is_loaded_in_4bit", False))
 
 
-def use_gradient_checkpointing(classifier: nn.Module) -> None:
+def use_gradient_checkpointing(classifier: nn.Module, *, on: bool = True) -> None:
     """Keep only each layer's input for the backward pass and compute the rest again there: less memory, more time.
 
     Chen et al., *Training Deep Nets with Sublinear Memory Cost* (2016).
     """
-    classifier.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the newest transformers has another name for it
+        if on:
+            classifier.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        else:
+            classifier.backbone.gradient_checkpointing_disable()
 
 
 def save_adapter(classifier, tokenizer, folder: str | Path, *, base: str, revision: str | None = None, **extra) -> Path:
