@@ -23,7 +23,7 @@ def _panels(rows: int, columns: int, width: float, height: float):
 @plt.rc_context(STYLE)
 def plot_co_occurrence(panels: dict[str, pd.DataFrame]) -> Figure:
     """Return squares, side by side, from `multilabel.co_occurrence`: of the row's texts, how many also have the column?"""
-    size = 0.4 * len(next(iter(panels.values()))) + 1.6
+    size = (0.4 if len(panels) == 1 else 0.34) * len(next(iter(panels.values()))) + 1.5
     figure, axes = _panels(1, len(panels), size * len(panels) + 0.6, size)
     for i, (ax, (title, shares)) in enumerate(zip(axes[0], panels.items(), strict=True)):
         values = shares.to_numpy().copy()
@@ -32,7 +32,7 @@ def plot_co_occurrence(panels: dict[str, pd.DataFrame]) -> Figure:
         for (row, column), share in np.ndenumerate(values):
             if np.isfinite(share):
                 colour = "white" if share > 0.55 else "black"
-                ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=8)
+                ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=7.5)
         ax.set_xticks(range(len(shares)), shares.columns, rotation=60, ha="right")
         ax.set_yticks(range(len(shares)), shares.index if i == 0 else [""] * len(shares))
         ax.spines[:].set_visible(False)
