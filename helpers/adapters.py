@@ -1,10 +1,12 @@
-"""Adapters: train 1 % of a model and store only that. LoRA, its 4-bit form QLoRA, and the linear probe.
+"""Adapters: train a few percent of a model and store only that. LoRA, its 4-bit form QLoRA, and the linear probe.
 
 LoRA (Hu et al., 2021) freezes a matrix W and learns a thin product B A beside it; QLoRA (Dettmers et al., 2023) keeps the
 frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 04, section 6.
 """
 
 import json
+import logging
+import warnings
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from helpers.models import TextClassifier, load_classifier, use_byte_dropout
 from helpers.runs import atomic_folder
 
 ADAPTER_FILE = "adapter_config.json"
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a hint about an optional kernel for CPUs
 
 
 def add_lora(
@@ -55,6 +58,39 @@ def add_lora(
     return adapted
 
 
+def load_with_method(
+    model: str,
+    label_names: list[str],
+    method: str,
+    *,
+    device: Device,
+    rank: int = 16,
+    targets: list[str] | None = None,
+    pooling: str = "mean",
+    revision: str | None = None,
+    seed: int = 0,
+):
+    """Return a new classifier for several labels per text, ready to train by `method`: probe, lora, qlora or full.
+
+    Called twice, it returns the same weights twice: every comparison begins from the same start.
+    """
+    classifier = load_classifier(
+        model,
+        label_names,
+        multilabel=True,
+        pooling=pooling,
+        attention=device.attention,
+        seed=seed,
+        revision=revision,
+        quantization=four_bit_config(device) if method == "qlora" else None,
+    )
+    if method == "probe":
+        return freeze_backbone(classifier)
+    if method in ("lora", "qlora"):
+        return add_lora(classifier, rank=rank, targets=targets, seed=seed)
+    return classifier
+
+
 def list_linear_layers(backbone: nn.Module) -> list[str]:
     """Return the names that LoRA may aim at: the last part of each linear layer's name, sorted, each once."""
     return sorted({name.split(".")[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)})
@@ -71,11 +107,8 @@ def four_bit_config(device: Device | None = None):
 
     Weights rest in 4 bits and are expanded, block by block, to `device`'s precision for each matrix product.
     """
-    import logging
-
     from transformers import BitsAndBytesConfig
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a hint about an optional kernel for CPUs
     precisions = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
     return BitsAndBytesConfig(
         load_in_4bit=True,
@@ -90,12 +123,17 @@ def is_four_bit(classifier: nn.Module) -> bool:
     return bool(getattr(classifier.backbone, "is_loaded_in_4bit", False))
 
 
-def use_gradient_checkpointing(classifier: nn.Module) -> None:
+def use_gradient_checkpointing(classifier: nn.Module, *, on: bool = True) -> None:
     """Keep only each layer's input for the backward pass and compute the rest again there: less memory, more time.
 
     Chen et al., *Training Deep Nets with Sublinear Memory Cost* (2016).
     """
-    classifier.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the newest transformers has another name for it
+        if on:
+            classifier.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        else:
+            classifier.backbone.gradient_checkpointing_disable()
 
 
 def save_adapter(classifier, tokenizer, folder: str | Path, *, base: str, revision: str | None = None, **extra) -> Path:

@@ -53,6 +53,12 @@ def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
     return encode_texts(split["text"], tokenizer, max_length, list(labels))
 
 
+def select_rows(encoded: EncodedTexts, rows) -> EncodedTexts:
+    """Return only the given rows, in that order."""
+    labels = None if encoded.labels is None else encoded.labels[rows]
+    return EncodedTexts([encoded.input_ids[row] for row in rows], encoded.pad_id, labels)
+
+
 def make_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int = 0) -> list[np.ndarray]:
     """Return row numbers, batch by batch: every row exactly once, each batch of texts of like length.
 

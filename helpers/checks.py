@@ -187,4 +187,26 @@ EXERCISES = {
         "start": "Sort the answers by confidence, keep the first len // 2, and count the wrong ones among them.",
         "hint": "sorted(zip(confidences, right), reverse=True) puts the surest first; `right` says right, not wrong.",
     },
+    "04.1": {
+        "cases": [((100, 1000), 3.0), ((500, 1000), 1.0), ((200, 1000), 2.0)],
+        "start": "How many rows lack the label? Divide by those that have it, and take the root.",
+        "hint": "Negative rows by positive rows, not all rows by positive rows; then ** 0.5.",
+    },
+    "04.2": {
+        "expected": 200,
+        "start": "Which lines are inside the loop? What do the variables hold when it ends?",
+        "hints": {
+            1000: "That would be five models, each scored on its own fold. How often is fit called?",
+            800: "That is what the model is trained on; on what is it scored?",
+        },
+    },
+    "04.3": {
+        "expected": 6 / 7,
+        "start": "Try every place to cut: call the first 1, 2, 3, … texts. F1 = 2 hits / (called + true).",
+        "hints": {
+            2 / 3: "That is the F1 at 0.5. Is there a better cut?",
+            1.0: "No cut gets all three without the text at 0.7.",
+            0.75: "That is one text further down: it calls a false one more.",
+        },
+    },
 }

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from helpers.assets import explain_hub_errors, find_dataset
+from helpers.assets import explain_hub_errors, find_dataset, read_manifest
 
 SPLITS = ("train", "validation", "test")
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
@@ -52,8 +52,9 @@ def load_data(
     """Return the dataset called `dataset`: a name of `data/assets.toml`, a local file or folder, or a Hub id.
 
     A folder holds `train|validation|test.(csv|tsv|jsonl|parquet)[.gz]`. What is missing is carved out of train:
-    stratified, seeded, equal texts kept together. `label_column` names one column, or several 0/1 columns (a list, or
-    names joined by commas); by default the usual names are tried, then all 0/1 columns together.
+    stratified, seeded, equal texts kept together; a test file whose labels are all NONE counts as missing.
+    `label_column` names one column, or several 0/1 columns (a list, or names joined by commas); by default the usual
+    names are tried, then all 0/1 columns together.
     Raises `DataError` for anything that would make training fail or mislead.
     """
     asset = find_dataset(dataset)
@@ -61,7 +62,9 @@ def load_data(
     first = next(iter(tables.values()))
     text_column = _find_text_column(first, text_column)
     label_columns = _find_label_columns(first, label_column, text_column)
+    unlabelled = _drop_unlabelled_test(tables, label_columns)
     for table in tables.values():
+        _check_ids(table)
         _check_columns(table, [text_column, *label_columns])
         _check_texts(table, text_column)
     if len(label_columns) > 1:
@@ -70,7 +73,7 @@ def load_data(
             _check_binary(table, label_columns)
     else:
         label_names = _find_label_names(tables, label_columns[0])
-    notes = _carve_missing_splits(tables, text_column, label_columns, seed)
+    notes = unlabelled + _carve_missing_splits(tables, text_column, label_columns, seed)
     notes += _duplicate_notes(tables, text_column, label_columns)
     to_split = _to_multilabel_split if len(label_columns) > 1 else _to_single_label_split
     splits = {name: to_split(tables[name].rows, text_column, label_columns, label_names) for name in SPLITS}
@@ -109,6 +112,11 @@ def _read_local(path: Path) -> dict[str, _Table]:
         if len(found) > 1:
             raise DataError(f"{path} holds {found[0].name} and {found[1].name}: keep only one file for {name}.")
     return {name: _read_file(found[0]) for name, found in files.items() if found}
+
+
+def read_file(path: str | Path) -> pd.DataFrame:
+    """Return the rows of one data file, every cell as text; the index counts the file's rows, blank ones included."""
+    return _read_file(Path(path)).rows
 
 
 def _read_file(path: Path) -> _Table:
@@ -163,8 +171,9 @@ def _line_of_bad_bytes(path: Path) -> str:
 def _read_hub(name: str, revision: str | None) -> dict[str, _Table]:
     from datasets import load_dataset
 
+    folder = read_manifest()["hub"].get(name, {}).get("folder")  # where a repository holds several datasets
     with explain_hub_errors(name):
-        loaded = load_dataset(name, revision=revision)
+        loaded = load_dataset(name, revision=revision, data_dir=folder)
     tables = {}
     for split in [split for split in SPLITS if split in loaded]:
         rows = loaded[split].to_pandas()
@@ -173,6 +182,8 @@ def _read_hub(name: str, revision: str | None) -> dict[str, _Table]:
         for column, feature in loaded[split].features.items():
             if isinstance(feature, ClassLabel):  # read labels by name, as from a file
                 rows[column] = [feature.names[i] if i >= 0 else "" for i in rows[column]]
+            elif feature == Value("bool"):
+                rows[column] = rows[column].astype(int)
         tables[split] = _Table(rows, f"{name} ({split})", first_line=0)
     if "train" not in tables:
         raise DataError(f"{name} has no split called train: it has {', '.join(loaded)}.")
@@ -208,6 +219,25 @@ def _find_label_columns(table: _Table, wanted, text_column: str) -> list[str]:
 
 def _listed(table: _Table) -> str:
     return ", ".join(map(str, table.rows.columns))
+
+
+def _drop_unlabelled_test(tables: dict[str, _Table], label_columns: list[str]) -> list[str]:
+    """Take away a test file whose labels are all NONE, as a competition hands it out; `helpers.kaggle` reads it."""
+    test = tables.get("test")
+    known = [name for name in label_columns if test is not None and name in test.rows.columns]
+    if not known or not (test.rows[known].astype(str) == "NONE").all(axis=None):
+        return []
+    del tables["test"]
+    return [f"{test.source} has no labels (NONE): its {len(test.rows):,} rows can be predicted, not scored."]
+
+
+def _check_ids(table: _Table) -> None:
+    """Refuse a competition's file in which a row came twice, as after merging two files."""
+    if "ID" in table.rows.columns:
+        twice = np.flatnonzero(table.rows["ID"].duplicated())
+        if len(twice):
+            name = table.rows["ID"].iloc[twice[0]]
+            raise DataError(f"{table.place(twice[0])}: the ID {name!r} occurs a second time: give every row its own.")
 
 
 def _check_columns(table: _Table, needed: list[str]) -> None:

@@ -31,8 +31,9 @@ from helpers.device import Device, find_device
 from helpers.evaluation import compute_metrics, decide, mean_loss, predict_logits, probabilities
 from helpers.progress import ProgressBar
 
-# What may choose the best epoch; "loss" is minimised, "epoch" simply takes the last one.
-METRICS = ("f1_macro", "f1_micro", "f1_weighted", "accuracy", "loss", "epoch")
+# What may choose the best epoch; "loss" is minimised, "f1_then_loss" weighs both, "epoch" simply takes the last one.
+METRICS = ("f1_macro", "f1_micro", "f1_weighted", "accuracy", "loss", "f1_then_loss", "epoch")
+CLOSE_ENOUGH = 0.01  # macro F1 that "f1_then_loss" gives up for a lower loss
 SCHEDULES = ("cosine", "step")
 
 
@@ -140,7 +141,8 @@ def fit(
                 state.history.append(row)
                 accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=state.step)
                 bar.show(
-                    f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, {config.metric} {row[config.metric]:.3f}"
+                    f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, validation loss {row['loss']:.3f}, "
+                    f"macro F1 {row['f1_macro']:.3f}"
                 )
                 if best_epoch(state.history, config.metric) == row["epoch"]:
                     best = trained_weights(classifier)
@@ -255,7 +257,13 @@ def default_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def best_epoch(history: list[dict], metric: str) -> int:
-    """Return the epoch (from 1) with the best validation `metric`; of equals the earliest."""
+    """Return the epoch (from 1) with the best validation `metric`; of equals the earliest.
+
+    "f1_then_loss" takes the lowest loss among the epochs whose macro F1 is within `CLOSE_ENOUGH` of the best.
+    """
+    if metric == "f1_then_loss":
+        enough = max(row["f1_macro"] for row in history) - CLOSE_ENOUGH
+        return min((row["loss"], i) for i, row in enumerate(history, start=1) if row["f1_macro"] >= enough)[1]
     values = [row[metric] for row in history]
     return 1 + values.index(min(values) if metric == "loss" else max(values))
 
@@ -274,7 +282,10 @@ def _make_accelerator(device: Device, tracker: str | None, run_folder) -> Accele
         mixed_precision=device.precision, cpu=device.kind == "cpu", log_with=tracker, project_dir=run_folder
     )
     if tracker:
-        accelerator.init_trackers("tracking")
+        folder = Path(run_folder)  # in Weights & Biases, the runs of a comparison stand together under their names
+        accelerator.init_trackers(
+            "tracking", init_kwargs={"wandb": {"group": folder.parent.name, "name": folder.name, "dir": str(folder)}}
+        )
     return accelerator
 
 

