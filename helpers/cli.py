@@ -14,11 +14,15 @@ app = typer.Typer(
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Hub models or datasets, e.g. dair-ai/emotion")] = None,
 ):
-    """Bring the laptop profile's models and data into data/cache, or the given Hub repositories into the Hub's cache."""
-    from helpers.assets import fetch_laptop_assets, prefetch_from_hub
+    """Bring the laptop profile's models and data into data/cache; or the given Hub repositories, at pinned revisions."""
+    from helpers.assets import fetch_laptop_assets
+    from helpers.prefetch import prefetch_from_hub
 
     for name in names or []:
-        print(f"{name} at revision {prefetch_from_hub(name)}")
+        entry = prefetch_from_hub(name)
+        print(f"{name}: {entry['bytes'] / 1e6:.1f} MB, revision {entry['revision']}, licence {entry['licence']}")
+    if names:
+        print("checksums are in data/cache/hub/manifest.json")
     if not names:
         fetched = fetch_laptop_assets()
         print(f"data/cache is complete ({', '.join(fetched) or 'nothing'} was missing)")

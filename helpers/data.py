@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from helpers.assets import explain_hub_errors, find_dataset
+from helpers.assets import PlainError, explain_hub_errors, find_dataset
 
 SPLITS = ("train", "validation", "test")
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
@@ -28,7 +28,7 @@ LABEL_COLUMNS = ("label", "emotion", "sentiment", "labels")
 SUFFIXES = tuple(kind + packed for kind in (".csv", ".tsv", ".jsonl", ".parquet") for packed in ("", ".gz"))
 
 
-class DataError(ValueError):
+class DataError(PlainError, ValueError):
     """A dataset cannot be used as it is; the message names the file, the row and the remedy."""
 
 

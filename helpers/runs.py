@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -15,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.assets import ROOT
+from helpers.locks import claim_folder, release_folder
+from helpers.parameters import check_parameters, check_run_name
 
 RUNS = ROOT / "runs"
 SCHEMA_VERSION = 1
@@ -31,20 +32,30 @@ def fill_in(defaults: dict, **given) -> SimpleNamespace:
     """Return the parameters of a notebook: what is `given`, and the profile's default where that is None.
 
     `label_column` belongs to the default dataset: another dataset's label column is found when it is loaded.
+    Raises `ValueError` or `AssetError` for a value that cannot work, before any of the work is done.
     """
     if given.get("dataset") is not None:
         defaults = {**defaults, "label_column": None}
-    return SimpleNamespace(**{name: defaults.get(name) if value is None else value for name, value in given.items()})
+    chosen = {name: defaults.get(name) if value is None else value for name, value in given.items()}
+    check_parameters(chosen)
+    return SimpleNamespace(**chosen)
 
 
-def open_run_folder(notebook: str, run_name: str, *, runs: Path | None = None) -> Path:
-    """Create `runs/<notebook>/<run name>/` if need be and return it. `run_name` may hold letters, digits, `.`, `_`, `-`."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_name):
-        raise ValueError(
-            f"run_name={run_name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit."
-        )
+def open_run_folder(
+    notebook: str, run_name: str, parameters: SimpleNamespace | None = None, *, runs: Path | None = None
+) -> Path:
+    """Create `runs/<notebook>/<run name>/` if need be and return it; it now belongs to this process.
+
+    `run_name` may hold letters, digits, `.`, `_`, `-`. The `parameters` that `fill_in` returned are kept in the
+    folder's `config.json`. The folder is given up when its `metrics.json` is written, or when the process ends.
+    Raises `ValueError` for another name, and while another process has the folder.
+    """
+    check_run_name(run_name)
     folder = (runs or Path(os.environ.get("COURSE_RUNS", RUNS))) / notebook / run_name
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    claim_folder(folder)
+    if parameters is not None:
+        write_json(folder / "config.json", vars(parameters))
     return folder
 
 
@@ -82,10 +93,13 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
 
 def write_json(path: str | Path, content: dict) -> Path:
     """Write `content` atomically as indented JSON; return the path."""
+    path = Path(path)
     with atomic_path(path) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-    return Path(path)
+    if path.name == "metrics.json":  # the run is over: an open notebook need not keep others out
+        release_folder(path.parent)
+    return path
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:
