@@ -69,6 +69,9 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
     Raises `AssetError` for a path that does not exist and for an artefact that was not fetched.
     """
     known = read_manifest()
+    longest_part = max(map(len, name.replace("\\", "/").split("/")))
+    if not name.strip() or not name.isprintable() or longest_part > 255:  # no file system takes more
+        raise AssetError(f"{name[:60]!r} cannot be the name or path of a {section.removesuffix('s')}.")
     if Path(name).expanduser().exists() and (os.sep in name or "/" in name or name not in known[section]):
         return Asset(str(Path(name).expanduser().resolve()))
     if name in known[section]:
@@ -102,9 +105,14 @@ def explain_hub_errors(name: str) -> Iterator[None]:
     """Turn the many ways in which the Hub can be out of reach into one sentence with a remedy."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     from huggingface_hub.utils import httpx
+    from safetensors import SafetensorError
 
     try:
         yield
+    except SafetensorError as error:
+        raise AssetError(
+            f"The weights of {name!r} are no readable safetensors file: fetch or copy them again."
+        ) from error
     except (ValueError, RuntimeError) as error:
         if not any(words in str(error) for words in ("trust_remote_code", "scripts are no longer supported")):
             raise

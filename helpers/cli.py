@@ -115,10 +115,10 @@ def _literal(pair: str):
 
 def main() -> None:
     """Run the command line; what a user can mend is said in one sentence."""
-    from helpers.assets import AssetError
+    from helpers.assets import PlainError
 
     try:
         app()
-    except (AssetError, ValueError, FileNotFoundError) as error:
+    except (PlainError, ValueError, FileNotFoundError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(1) from None

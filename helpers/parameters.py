@@ -4,7 +4,6 @@ import re
 from importlib.util import find_spec
 
 from helpers.assets import find_dataset, find_model
-from helpers.device import PROFILES
 
 COUNTS = ("epochs", "batch_size", "max_length", "max_train_examples", "max_tokens", "seeds", "folds")
 NAMES = ("profile", "dataset", "text_column", "run_name")
@@ -49,8 +48,10 @@ def _check_value(name: str, value) -> None:
         raise ValueError(f"{name}={value!r}: it must be a text, or None for the default.")
     if name == "run_name":
         check_run_name(value)
-    if name == "profile" and value not in PROFILES:
-        raise ValueError(f"profile={value!r} is unknown: use one of {', '.join(PROFILES)}.")
+    if name == "profile":
+        from helpers.device import pick_profile  # imports PyTorch
+
+        pick_profile(value)
     if name == "label_column" and not (value and isinstance(value, str | list | tuple)):
         raise ValueError(f"label_column={value!r}: it must be a column's name, or several joined by commas.")
     if name == "tracker" and value not in TRACKERS:

@@ -1,6 +1,7 @@
 """The run folder `runs/<notebook>/<run name>/`: every file appears whole or not at all, and nothing is pickled."""
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from helpers.assets import ROOT
+from helpers.assets import ROOT, PlainError
 from helpers.locks import claim_folder, release_folder
 from helpers.parameters import check_parameters, check_run_name
 
@@ -59,6 +60,24 @@ def open_run_folder(
     return folder
 
 
+class DiskError(PlainError, OSError):
+    """A file of a run could not be written for lack of space; the message says where, and that nothing is lost."""
+
+
+@contextlib.contextmanager
+def _explain_full_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # safetensors raises an error of its own, which holds the number in its text
+        numbers = [errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)]
+        if getattr(error, "errno", None) not in numbers and not any(f"os error {n})" in str(error) for n in numbers):
+            raise
+        raise DiskError(
+            f"The disk is full: {path} could not be written, and what was there before is unharmed. Free some space "
+            "(or set COURSE_RUNS to a folder on another disk) and run again: a run goes on from its last checkpoint."
+        ) from error
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise."""
@@ -66,10 +85,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
-        os.replace(temporary, path)
+        with _explain_full_disk(path):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -83,7 +103,8 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        yield work
+        with _explain_full_disk(folder):
+            yield work
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(work, folder)
