@@ -90,7 +90,8 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
     revision = revision or known["hub"].get(name, {}).get("revision", "main")
     fetched = read_fetched(cache).get(name, {})
     if revision in (fetched.get("revision"), fetched.get("asked for")):  # `python -m helpers fetch NAME`
-        return Asset(str(cache / "hub" / fetched["folder"]), fetched["revision"])
+        folder = known["hub"].get(name, {}).get("folder", "")  # where a repository holds several datasets
+        return Asset(str(cache / "hub" / fetched["folder"] / folder), fetched["revision"])
     return Asset(name, revision)
 
 

@@ -95,6 +95,15 @@ def figures():
         print(path.name)
 
 
+@app.command()
+def repository(address: Annotated[str, typer.Argument(help="where the course lives on GitHub, as owner/name")]):
+    """Move the course to another address: badges, the notebooks' first cells, README and contributing guide."""
+    from helpers.notebooks import move_repository
+
+    for path in move_repository(address):
+        print(f"changed {path.name}")
+
+
 def _parse(pairs: list[str]) -> dict:
     """Return `name=value` pairs as a dictionary; numbers, true, false and null become what they say, the rest is text."""
     wrong = [pair for pair in pairs if "=" not in pair]

@@ -171,13 +171,20 @@ def _refuse_swallowed_rows(rows: pd.DataFrame, separator: str, name: str) -> Non
     values = set(rows.iloc[:, -1])
     for column in rows.columns:
         for row, cell in rows.loc[rows[column].str.contains("\n", regex=False, na=False), column].items():
-            for line in cell.split("\n"):
-                fields = next(csv.reader([line], delimiter=separator), [])
+            for line in cell.splitlines():
+                fields = _split_line(line, separator)
                 if len(fields) == len(rows.columns) > 1 and (separator == "\t" or fields[-1] in values):
                     raise DataError(
                         f"{name}, row {row + 2}: a quotation mark is not closed, so that the next rows became part of "
                         "this cell: close it, or write it twice."
                     )
+
+
+def _split_line(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # longer than any row that was swallowed
+        return []
 
 
 def _line_of_bad_bytes(path: Path) -> str:

@@ -33,7 +33,8 @@ def prefetch_from_hub(name: str, cache: Path = CACHE) -> dict:
             return known
         folder = cache / "hub" / f"{name.replace('/', '--')}-{info.sha[:12]}"
         partial = folder.with_name(f".{folder.name}")
-        patterns = {"allow_patterns": WANTED[kind], "ignore_patterns": UNWANTED[kind]}
+        one = read_manifest()["hub"].get(name, {}).get("folder")  # of a repository that holds several datasets
+        patterns = {"allow_patterns": f"{one}/*" if one else WANTED[kind], "ignore_patterns": UNWANTED[kind]}
         snapshot_download(name, repo_type=kind, revision=info.sha, local_dir=partial, **patterns)
         checksums = _check_files(name, kind, info.sha, partial)
     if kind == "model" and not any(path.endswith(".safetensors") for path in checksums):

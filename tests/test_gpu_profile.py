@@ -26,6 +26,7 @@ def test_the_gpu_profile_runs_from_the_hub(notebook, tmp_path):
     assert done.records()
     # Every file came from the pinned revision, and none of them is a pickle or a program.
     for path in files:
-        name, revision = path.removeprefix("/datasets").strip("/").split("/resolve/")
-        assert revision.startswith(PINNED[name]), path
+        kind = "datasets" if path.startswith("/datasets/") else "models"
+        name, file = path.removeprefix("/datasets").strip("/").split("/resolve/")
+        assert file.startswith((PINNED[name], hub.repositories[kind, name].sha(PINNED[name]))), path
         assert not path.endswith((".bin", ".pt", ".pkl", ".py")), path

@@ -87,6 +87,7 @@ FINE = {
     "formulas.csv": replaced("text number 5 ", "=cmd|'/c calc'!A1 5 ", replaced("text number 6 ", "@SUM(1+1)*cmd|6 ")),
     "lonely_quote.csv": replaced('"text number 20 about things"', "text 20\" about things"),
     "doubled_quotes.csv": replaced("number 20", 'number ""20""'),
+    "long_line_with_a_break.csv": replaced("number 20", "x, " * 60_000 + "\n" + "y" * 140_000),
     "line_breaks.csv": replaced("number 20", "number,\n20,\n\n"),
     "right_to_left.csv": replaced("number 20", "\u202enumber 20"),
     "zero_width.csv": replaced("text number 20 about things", "\u200b\u200b"),
