@@ -3,8 +3,10 @@
 import json
 
 import nbformat
+import pandas as pd
 import pytest
-from headless import run_notebook
+from headless import reduced_parameters, run_notebook
+from tiny import LABELS, build_model, toy_texts
 
 from helpers.assets import AssetError
 from helpers.notebooks import find_notebooks, list_parameters
@@ -121,3 +123,24 @@ def test_a_refused_parameter_shows_as_one_sentence_in_the_executed_notebook(tmp_
     sentence = "AssetError: There is no file or folder 'missing.csv': check the path of the dataset."
     assert error.traceback == [sentence], "a learner sees one sentence and no traceback"
     assert not done.runs.exists() and done.network == ""
+
+
+first, *others = find_notebooks()
+
+
+@pytest.mark.parametrize(
+    "path", [first, *(pytest.param(o, marks=pytest.mark.long) for o in others)], ids=lambda path: path.stem
+)
+def test_every_notebook_takes_a_learners_own_texts_and_model(path, tmp_path):
+    """One file with columns of other names, in the laptop profile. 15 s each; all but the first with `pytest -m long`."""
+    texts, labels = toy_texts(120)
+    mood = [LABELS[label] for label in labels]
+    pd.DataFrame({"mood": mood, "message": texts}).to_csv(tmp_path / "own.csv", index=False)
+    own = {"dataset": str(tmp_path / "own.csv"), "text_column": "message", "label_column": "mood"}
+    own |= {name: str(build_model("bert", tmp_path / name)) for name in ("model", "encoder")}
+    own |= {"decoder": str(build_model("qwen2", tmp_path / "decoder"))}
+    parameters = reduced_parameters(path, profile="laptop", run_name="own", **own)
+    done = run_notebook(path, tmp_path, parameters)
+    assert done.returncode == 0, done.terminal[-3000:]
+    assert done.network == ""
+    assert done.records() and all(record["dataset"] == own["dataset"] for record in done.records())
