@@ -43,12 +43,17 @@ def run(
     parameter: Annotated[list[str] | None, typer.Option("-p", help="a parameter, as name=value")] = None,
 ):
     """Execute notebooks headlessly and end with a table; fails if one failed or left its expected band."""
-    from helpers.notebooks import find_notebooks, run_headless, summary_lines
+    from helpers.notebooks import find_notebooks, list_parameters, run_headless, summary_lines
 
-    outcomes = []
-    for notebook in find_notebooks(number):
+    given, notebooks, outcomes = _parse(parameter or []), find_notebooks(number), []
+    known = {notebook: set(list_parameters(notebook)) for notebook in notebooks}
+    for name in given:
+        if not any(name in names for names in known.values()):
+            raise ValueError(f"-p {name}: there is no such parameter; `python -m helpers parameters 01` lists them.")
+    for notebook in notebooks:
         print(f"\n=== {notebook.name}", flush=True)
-        outcomes.append(run_headless(notebook, _parse(parameter or [])))
+        own = {name: value for name, value in given.items() if name in known[notebook]}
+        outcomes.append(run_headless(notebook, own))
     lines = summary_lines(outcomes)
     print("\n" + "\n".join(lines))
     if any(outcome.error for outcome in outcomes) or any("OUTSIDE" in line for line in lines):
