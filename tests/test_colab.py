@@ -99,7 +99,7 @@ class Colab:
         link_packages(self.site.parent / "dist-packages")  # where Colab has them
         (self.site / "colab.pth").write_text("../dist-packages")
         kept = {
-            k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "HF_", "COURSE_", "GIT_", "JUPYTER"))
+            k: v for k, v in os.environ.items() if not k.startswith(("PYT", "HF_", "COURSE_", "GIT_", "JUPYTER"))
         }
         self.environment = kept | {
             "GIT_CONFIG_COUNT": "1",
