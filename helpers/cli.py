@@ -29,6 +29,15 @@ def fetch(
 
 
 @app.command()
+def repository(address: Annotated[str, typer.Argument(help="where the course lives on GitHub, as owner/name")]):
+    """Move the course to another address: badges, the notebooks' first cells, README and contributing guide."""
+    from helpers.notebooks import move_repository
+
+    for path in move_repository(address):
+        print(f"changed {path.name}")
+
+
+@app.command()
 def parameters(number: Annotated[str, typer.Argument(help="the notebook's number, e.g. 01")]):
     """List what `papermill -p` and `run -p` take for a notebook: name, default, meaning."""
     from helpers.notebooks import find_notebooks, list_parameters
@@ -98,15 +107,6 @@ def figures():
 
     for path in extract_figures():
         print(path.name)
-
-
-@app.command()
-def repository(address: Annotated[str, typer.Argument(help="where the course lives on GitHub, as owner/name")]):
-    """Move the course to another address: badges, the notebooks' first cells, README and contributing guide."""
-    from helpers.notebooks import move_repository
-
-    for path in move_repository(address):
-        print(f"changed {path.name}")
 
 
 def _parse(pairs: list[str]) -> dict:
