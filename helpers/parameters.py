@@ -6,10 +6,15 @@ from importlib.util import find_spec
 from helpers.assets import find_dataset, find_model
 
 COUNTS = ("epochs", "batch_size", "max_length", "max_train_examples", "max_tokens", "seeds", "folds")
-NAMES = ("profile", "dataset", "text_column", "run_name")
+NAMES = ("profile", "text_column", "run_name")
 MODELS = ("model", "encoder", "decoder")
-SWITCHES = ("resume",)
-TRACKERS = ("tensorboard", "wandb")
+DATASETS = ("dataset", "phrases")
+SWITCHES = ("resume", "longer_run", "show_texts")
+CHOICES = {
+    "tracker": ("tensorboard", "wandb"),
+    "schedule": ("cosine", "step"),
+    "decoder_method": ("full", "lora"),
+}
 
 
 def check_parameters(chosen: dict) -> None:
@@ -22,7 +27,7 @@ def check_parameters(chosen: dict) -> None:
             _check_value(name, value)
             if name in MODELS:
                 find_model(value)
-            if name == "dataset":
+            if name in DATASETS:
                 find_dataset(value)
 
 
@@ -44,7 +49,7 @@ def _check_value(name: str, value) -> None:
         raise ValueError(f"learning_rate={value!r}: it must lie between 0 and 1; try 2e-5 to 2e-4.")
     if name in SWITCHES and not isinstance(value, bool):
         raise ValueError(f"{name}={value!r}: it must be True or False.")
-    if name in (*NAMES, *MODELS) and not (isinstance(value, str) and value.strip()):
+    if name in (*NAMES, *MODELS, *DATASETS) and not (isinstance(value, str) and value.strip()):
         raise ValueError(f"{name}={value!r}: it must be a text, or None for the default.")
     if name == "run_name":
         check_run_name(value)
@@ -54,7 +59,7 @@ def _check_value(name: str, value) -> None:
         pick_profile(value)
     if name == "label_column" and not (value and isinstance(value, str | list | tuple)):
         raise ValueError(f"label_column={value!r}: it must be a column's name, or several joined by commas.")
-    if name == "tracker" and value not in TRACKERS:
-        raise ValueError(f"tracker={value!r} is unknown: use one of {', '.join(TRACKERS)}, or None.")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(CHOICES[name])}, or None.")
     if name == "tracker" and find_spec(value) is None:
         raise ValueError(f"tracker={value!r} is not installed: run `pip install {value}`, or use tensorboard.")

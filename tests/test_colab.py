@@ -98,9 +98,7 @@ class Colab:
         (self.site,) = (folder / "venv" / "lib").glob("python*/site-packages")
         link_packages(self.site.parent / "dist-packages")  # where Colab has them
         (self.site / "colab.pth").write_text("../dist-packages")
-        kept = {
-            k: v for k, v in os.environ.items() if not k.startswith(("PYT", "HF_", "COURSE_", "GIT_", "JUPYTER"))
-        }
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYT", "HF_", "COURSE_", "GIT_", "JUPYTER"))}
         self.environment = kept | {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"url.file://{make_repository(folder / 'github')}.insteadOf",

@@ -34,6 +34,11 @@ BAD = {
     "run_name": ["../outside", "", "a b", 5],
     "resume": ["yes", 1],
     "tracker": ["mlflow", 5],
+    "schedule": ["linear", 5],
+    "decoder_method": ["qlora-ish", 5],
+    "longer_run": ["yes", 1],
+    "show_texts": ["yes", 1],
+    "phrases": ["missing.csv", 5],
 }  # fmt: skip
 CASES = [(name, value) for name, values in BAD.items() for value in values]
 
