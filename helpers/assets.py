@@ -72,8 +72,9 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
     longest_part = max(map(len, name.replace("\\", "/").split("/")))
     if not name.strip() or not name.isprintable() or longest_part > 255:  # no file system takes more
         raise AssetError(f"{name[:60]!r} cannot be the name or path of a {section.removesuffix('s')}.")
-    if Path(name).expanduser().exists() and (os.sep in name or "/" in name or name not in known[section]):
-        return Asset(str(Path(name).expanduser().resolve()))
+    path = Path(os.path.expanduser(name))  # unlike Path.expanduser, it leaves the home of an unknown user as it is
+    if path.exists() and (os.sep in name or "/" in name or name not in known[section]):
+        return Asset(str(path.resolve()))
     if name in known[section]:
         entry = known[section][name]
         folder = cache / entry["artefact"] / entry["path"] if "artefact" in entry else ROOT / entry["path"]

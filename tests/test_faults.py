@@ -179,7 +179,8 @@ def wait_for(condition, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("end", ["interrupted", "killed"])
+@pytest.mark.skipif(os.name == "nt", reason="Windows has neither signal")
+@pytest.mark.parametrize("end", ["interrupted", pytest.param("killed", marks=pytest.mark.long)])
 @pytest.mark.parametrize("notebook", TRAINING_NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_that_was_stopped_in_training_goes_on_when_run_again(notebook, end, tmp_path):
     """Ctrl-C (or the stop button) and a dead kernel, in the middle of training. Two runs of a notebook, 25 s each."""

@@ -205,7 +205,7 @@ def test_any_cells_end_in_a_dataset_or_a_sentence(tmp_path, lines):
 
 # Names ---------------------------------------------------------------------------------------------------------------
 
-ODD_NAMES = ["../../etc/passwd", "/etc/passwd", "..", "a/../../b", "C:\\Windows\\system.ini", "~root/.ssh", "a\0b", "a\nb/c", " ", "", "file:///etc/passwd", "http://example.org/x.csv", "-rf", "a" * 5000, "owner/" + "b" * 5000]  # fmt: skip
+ODD_NAMES = ["../../etc/passwd", "/etc/passwd", "..", "a/../../b", "C:\\Windows\\system.ini", "~root/.ssh", "~no-such-user/x.csv", "a\0b", "a\nb/c", " ", "", "file:///etc/passwd", "http://example.org/x.csv", "-rf", "a" * 5000, "owner/" + "b" * 5000]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ODD_NAMES, ids=lambda name: ascii(name)[:20])
