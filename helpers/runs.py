@@ -47,8 +47,8 @@ def open_run_folder(
 ) -> Path:
     """Create `runs/<notebook>/<run name>/` if need be and return it; it now belongs to this process.
 
-    `run_name` may hold letters, digits, `.`, `_`, `-`. The `parameters` that `fill_in` returned are kept in the
-    folder's `config.json`. The folder is given up when its `metrics.json` is written, or when the process ends.
+    `run_name` may hold letters, digits, `.`, `_`, `-`. The notebook's `parameters`, as `fill_in` returned them, are kept
+    in the folder's `parameters.json`. The folder is given up when its `metrics.json` is written, or when the process ends.
     Raises `ValueError` for another name, and while another process has the folder.
     """
     check_run_name(run_name)
@@ -56,7 +56,7 @@ def open_run_folder(
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     claim_folder(folder)
     if parameters is not None:
-        write_json(folder / "config.json", vars(parameters))
+        write_json(folder / "parameters.json", vars(parameters))
     return folder
 
 

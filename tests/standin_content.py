@@ -100,6 +100,14 @@ def _model_files(model_type: str, decoder: bool) -> dict[str, bytes]:
         }
 
 
+def write_model(folder: Path, model_type: str) -> Path:
+    """Write the files of a model of `model_type` to `folder`, for tests that need a local one with a real tokenizer."""
+    folder.mkdir(parents=True)
+    for name, content in _model_files(model_type, decoder=model_type in DECODERS.values()).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
 @functools.cache
 def _tokenizer(model_type: str):
     """Return a tokenizer of the family's kind and special tokens: WordPiece for BERT, byte-level BPE for the others."""

@@ -37,9 +37,9 @@ def test_the_gpu_profile_runs_from_the_hub(notebook, tmp_path):
     assert done.records()
     assert all("/" in record["dataset"] and record["device"].endswith("cores") for record in done.records())
     # What was set is in the result: every parameter of the notebook, and the value that was given.
-    configs = [json.loads(path.read_text(encoding="utf-8")) for path in done.runs.glob("*/*/config.json")]
-    assert configs and all(set(config) >= set(list_parameters(notebook)) for config in configs)
-    assert all(config[name] == value for config in configs for name, value in parameters.items())
+    chosen = [json.loads(path.read_text(encoding="utf-8")) for path in done.runs.rglob("parameters.json")]
+    assert chosen and all(set(found) == set(list_parameters(notebook)) for found in chosen)
+    assert all(found[name] == value for found in chosen for name, value in parameters.items())
     # Every file came from the pinned revision, and none of them is a pickle or a program.
     for path in files:
         kind = "datasets" if path.startswith("/datasets/") else "models"

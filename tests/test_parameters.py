@@ -6,7 +6,8 @@ import nbformat
 import pandas as pd
 import pytest
 from headless import reduced_parameters, run_notebook
-from tiny import LABELS, build_model, toy_texts
+from standin_content import write_model
+from tiny import toy_texts
 
 from helpers.assets import AssetError
 from helpers.notebooks import find_notebooks, list_parameters
@@ -70,7 +71,7 @@ def _json(literal: str) -> str:
 def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
     chosen = fill_in({"epochs": 3, "dataset": "moments"}, dataset=None, epochs=None, seed=4, run_name=None)
     folder = open_run_folder("01", "x", chosen, runs=tmp_path)
-    assert json.loads((folder / "config.json").read_text()) == {
+    assert json.loads((folder / "parameters.json").read_text()) == {
         "dataset": "moments",
         "epochs": 3,
         "seed": 4,
@@ -139,11 +140,11 @@ first, *others = find_notebooks()
 def test_every_notebook_takes_a_learners_own_texts_and_model(path, tmp_path):
     """One file with columns of other names, in the laptop profile. 15 s each; all but the first with `pytest -m long`."""
     texts, labels = toy_texts(120)
-    mood = [LABELS[label] for label in labels]
+    mood = [("positive", "negative", "negative")[label] for label in labels]
     pd.DataFrame({"mood": mood, "message": texts}).to_csv(tmp_path / "own.csv", index=False)
     own = {"dataset": str(tmp_path / "own.csv"), "text_column": "message", "label_column": "mood"}
-    own |= {name: str(build_model("bert", tmp_path / name)) for name in ("model", "encoder")}
-    own |= {"decoder": str(build_model("qwen2", tmp_path / "decoder"))}
+    for name, kind in (("model", "bert"), ("encoder", "bert"), ("decoder", "qwen2")):
+        own[name] = str(write_model(tmp_path / name, kind))
     parameters = reduced_parameters(path, profile="laptop", run_name="own", **own)
     done = run_notebook(path, tmp_path, parameters)
     assert done.returncode == 0, done.terminal[-3000:]
