@@ -80,12 +80,14 @@ def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
 
 
 class Notebook:
-    """A notebook's first cells, up to the one that derives everything from the parameters, run in this process."""
+    """A notebook's first cells, up to the one that opens the run folder, run in this process."""
 
     def __init__(self, path):
         cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
         number = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
-        self.parameters, self.derived = cells[number].source, cells[number + 1].source
+        last = next(i for i, cell in enumerate(cells) if "open_run_folder(" in cell.source)
+        self.parameters = cells[number].source
+        self.derived = "\n".join(cell.source for cell in cells[number + 1 : last + 1])
         self.imported: dict = {}
         for cell in cells[:number]:
             exec(cell.source, self.imported)
