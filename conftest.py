@@ -1,8 +1,31 @@
-"""Settings for every test, the notebooks' included: no progress bars in outputs, runs in a folder of their own."""
+"""Settings for every test, the notebooks' included: no progress bars in outputs, runs in a folder of their own.
+
+The notebooks (`pytest --nbval`) run with the network blocked: in each kernel, sockets lead to this machine only.
+"""
 
 import os
 import tempfile
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("COURSE_PROGRESS", "off")
 os.environ.setdefault("COURSE_RUNS", tempfile.mkdtemp(prefix="course-runs-"))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def pytest_configure(config):
+    """Block the network for the kernels that nbval starts, and note what they try; see tests/offline."""
+    if config.getoption("--nbval", default=False):
+        offline = Path(__file__).resolve().parent / "tests" / "offline"
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(offline), os.environ.get("PYTHONPATH")]))
+        os.environ["COURSE_NETWORK_LOG"] = str(Path(tempfile.mkdtemp(prefix="course-network-")) / "attempts.txt")
+        os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="course-hf-")  # nothing that was downloaded earlier
+
+
+def pytest_sessionfinish(session):
+    """Fail if a notebook tried to reach another machine, even one that went on without it."""
+    log = Path(os.environ.get("COURSE_NETWORK_LOG", "does-not-exist"))
+    if session.config.getoption("--nbval", default=False) and log.exists():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"\n\nFAILED: the laptop profile must not need a network, but:\n{log.read_text(encoding='utf-8')}")

@@ -2,6 +2,7 @@
 
 import fnmatch
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -20,7 +21,14 @@ MANIFEST = ROOT / "data" / "assets.toml"
 CACHE = ROOT / "data" / "cache"
 
 
-class AssetError(RuntimeError):
+class PlainError(Exception):
+    """An error whose message says all that is needed: a notebook shows it without the traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class AssetError(PlainError, RuntimeError):
     """A model or dataset could not be had; the message says which, and what to do."""
 
 
@@ -56,12 +64,17 @@ def find_dataset(name: str, *, revision: str | None = None, cache: Path = CACHE)
 def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
     """Look `name` up: first as a local path, then in `data/assets.toml`, then take it for a Hub id.
 
-    A Hub id that the manifest lists gets its pinned revision; any other gets `revision` or "main".
+    A Hub id that the manifest lists gets its pinned revision; any other gets `revision` or "main". What was fetched
+    beforehand is found in `cache`, and the Hub is not asked.
     Raises `AssetError` for a path that does not exist and for an artefact that was not fetched.
     """
     known = read_manifest()
-    if Path(name).expanduser().exists() and (os.sep in name or "/" in name or name not in known[section]):
-        return Asset(str(Path(name).expanduser().resolve()))
+    longest_part = max(map(len, name.replace("\\", "/").split("/")))
+    if not name.strip() or not name.isprintable() or longest_part > 255:  # no file system takes more
+        raise AssetError(f"{name[:60]!r} cannot be the name or path of a {section.removesuffix('s')}.")
+    path = Path(os.path.expanduser(name))  # unlike Path.expanduser, it leaves the home of an unknown user as it is
+    if path.exists() and (os.sep in name or "/" in name or name not in known[section]):
+        return Asset(str(path.resolve()))
     if name in known[section]:
         entry = known[section][name]
         folder = cache / entry["artefact"] / entry["path"] if "artefact" in entry else ROOT / entry["path"]
@@ -75,7 +88,18 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
     if "/" not in name:
         names = ", ".join(known[section])
         raise AssetError(f"Unknown {kind} {name!r}: use one of {names}, a local path, or a Hub id like 'owner/name'.")
-    return Asset(name, revision or known["hub"].get(name, {}).get("revision", "main"))
+    revision = revision or known["hub"].get(name, {}).get("revision", "main")
+    fetched = read_fetched(cache).get(name, {})
+    if revision in (fetched.get("revision"), fetched.get("asked for")):  # `python -m helpers fetch NAME`
+        folder = known["hub"].get(name, {}).get("folder", "")  # where a repository holds several datasets
+        return Asset(str(cache / "hub" / fetched["folder"] / folder), fetched["revision"])
+    return Asset(name, revision)
+
+
+def read_fetched(cache: Path = CACHE) -> dict:
+    """Return the manifest of what `python -m helpers fetch NAME…` has brought from the Hub, by name."""
+    file = cache / "hub" / "manifest.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 @contextmanager
@@ -83,9 +107,20 @@ def explain_hub_errors(name: str) -> Iterator[None]:
     """Turn the many ways in which the Hub can be out of reach into one sentence with a remedy."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     from huggingface_hub.utils import httpx
+    from safetensors import SafetensorError
 
     try:
         yield
+    except SafetensorError as error:
+        raise AssetError(
+            f"The weights of {name!r} are no readable safetensors file: fetch or copy them again."
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        if not any(words in str(error) for words in ("trust_remote_code", "scripts are no longer supported")):
+            raise
+        raise AssetError(
+            f"{name!r} would run Python code of its own, which the course does not: choose another."
+        ) from error
     except (OSError, httpx.HTTPError) as error:  # the Hub's own errors are OSErrors
         causes = [error]
         while causes[-1].__cause__ is not None:  # transformers wraps what the Hub said
@@ -96,6 +131,10 @@ def explain_hub_errors(name: str) -> Iterator[None]:
             ) from error
         if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
             raise AssetError(f"The Hub knows no {name!r}: check the spelling, or log in if it is private.") from error
+        if "safetensors" in str(error):
+            raise AssetError(
+                f"{name!r} has no weights as safetensors, only as a pickle, which can run any code: choose another model."
+            ) from error
         raise AssetError(
             f"{name!r} could not be loaded from the Hugging Face Hub ({type(error).__name__}). Without a network use "
             f"profile='laptop', or run `python -m helpers fetch {name}` once while online."
@@ -183,13 +222,3 @@ def _dequantize_gguf(file: Path, folder: Path) -> None:
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
     file.unlink()  # 98 MB that nothing reads any more
-
-
-def prefetch_from_hub(name: str) -> str:
-    """Download the Hub model or dataset `name` at its pinned revision; return the revision."""
-    from huggingface_hub import snapshot_download
-
-    entry = read_manifest()["hub"].get(name, {"type": "model", "revision": "main"})
-    with explain_hub_errors(name):
-        snapshot_download(name, repo_type=entry["type"], revision=entry["revision"])
-    return entry["revision"]

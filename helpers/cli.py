@@ -17,14 +17,27 @@ app = typer.Typer(
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Hub models or datasets, e.g. dair-ai/emotion")] = None,
 ):
-    """Bring the laptop profile's models and data into data/cache, or the given Hub repositories into the Hub's cache."""
-    from helpers.assets import fetch_laptop_assets, prefetch_from_hub
+    """Bring the laptop profile's models and data into data/cache; or the given Hub repositories, at pinned revisions."""
+    from helpers.assets import fetch_laptop_assets
+    from helpers.prefetch import prefetch_from_hub
 
     for name in names or []:
-        print(f"{name} at revision {prefetch_from_hub(name)}")
+        entry = prefetch_from_hub(name)
+        print(f"{name}: {entry['bytes'] / 1e6:.1f} MB, revision {entry['revision']}, licence {entry['licence']}")
+    if names:
+        print("checksums are in data/cache/hub/manifest.json")
     if not names:
         fetched = fetch_laptop_assets()
         print(f"data/cache is complete ({', '.join(fetched) or 'nothing'} was missing)")
+
+
+@app.command()
+def repository(address: Annotated[str, typer.Argument(help="where the course lives on GitHub, as owner/name")]):
+    """Move the course to another address: badges, the notebooks' first cells, README and contributing guide."""
+    from helpers.notebooks import move_repository
+
+    for path in move_repository(address):
+        print(f"changed {path.name}")
 
 
 @app.command()
@@ -42,12 +55,17 @@ def run(
     parameter: Annotated[list[str] | None, typer.Option("-p", help="a parameter, as name=value")] = None,
 ):
     """Execute notebooks headlessly and end with a table; fails if one failed or left its expected band."""
-    from helpers.notebooks import find_notebooks, run_headless, summary_lines
+    from helpers.notebooks import find_notebooks, list_parameters, run_headless, summary_lines
 
-    outcomes = []
-    for notebook in find_notebooks(number):
+    given, notebooks, outcomes = _parse(parameter or []), find_notebooks(number), []
+    known = {notebook: set(list_parameters(notebook)) for notebook in notebooks}
+    for name in given:
+        if not any(name in names for names in known.values()):
+            raise ValueError(f"-p {name}: there is no such parameter; `python -m helpers parameters 01` lists them.")
+    for notebook in notebooks:
         print(f"\n=== {notebook.name}", flush=True)
-        outcomes.append(run_headless(notebook, _parse(parameter or [])))
+        own = {name: value for name, value in given.items() if name in known[notebook]}
+        outcomes.append(run_headless(notebook, own))
     lines = summary_lines(outcomes)
     print("\n" + "\n".join(lines))
     if any(outcome.error for outcome in outcomes) or any("OUTSIDE" in line for line in lines):
@@ -201,10 +219,10 @@ def _literal(pair: str):
 
 def main() -> None:
     """Run the command line; what a user can mend is said in one sentence."""
-    from helpers.assets import AssetError
+    from helpers.assets import PlainError
 
     try:
         app()
-    except (AssetError, ValueError, FileNotFoundError) as error:
+    except (PlainError, ValueError, FileNotFoundError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(1) from None

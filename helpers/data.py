@@ -3,6 +3,7 @@
 Taught in notebook 00, section 2.
 """
 
+import csv
 import gzip
 import io
 import re
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from helpers.assets import explain_hub_errors, find_dataset, read_manifest
+from helpers.assets import PlainError, explain_hub_errors, find_dataset, read_manifest
 
 SPLITS = ("train", "validation", "test")
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
@@ -25,10 +26,12 @@ ELEVEN_EMOTIONS = (
 )  # fmt: skip
 TEXT_COLUMNS = ("text", "Tweet", "sentence", "content", "review")
 LABEL_COLUMNS = ("label", "emotion", "sentiment", "labels")
+MAX_COLUMNS = 1_000
+MAX_CHARACTERS = 1_000_000  # of one text; a longer one is a file that was read wrongly
 SUFFIXES = tuple(kind + packed for kind in (".csv", ".tsv", ".jsonl", ".parquet") for packed in ("", ".gz"))
 
 
-class DataError(ValueError):
+class DataError(PlainError, ValueError):
     """A dataset cannot be used as it is; the message names the file, the row and the remedy."""
 
 
@@ -101,7 +104,7 @@ def _read_local(path: Path) -> dict[str, _Table]:
     if path.is_file():
         return {"train": _read_file(path)}
     files = {
-        name: [path / f"{name}{suffix}" for suffix in SUFFIXES if (path / f"{name}{suffix}").exists()]
+        name: [path / f"{name}{suffix}" for suffix in SUFFIXES if (path / f"{name}{suffix}").is_file()]
         for name in SPLITS
     }
     if not files["train"]:
@@ -127,6 +130,8 @@ def _read_file(path: Path) -> _Table:
     if kind is None:
         raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
     try:
+        if path.suffix == ".gz":
+            _refuse_bomb(path)
         if kind == "parquet":
             content = path.read_bytes()
             rows = pd.read_parquet(io.BytesIO(gzip.decompress(content) if path.suffix == ".gz" else content))
@@ -140,6 +145,7 @@ def _read_file(path: Path) -> _Table:
             if not isinstance(rows.index, pd.RangeIndex):  # pandas took surplus first cells for an index
                 raise DataError(f"{path.name}: rows have more cells than the header: put texts with commas in quotes.")
             rows = rows[~(rows.isna() | (rows == "")).all(axis=1)]  # blank lines; the index keeps counting them
+            _refuse_swallowed_rows(rows, separator, path.name)
     except DataError:
         raise
     except UnicodeDecodeError as error:
@@ -152,9 +158,46 @@ def _read_file(path: Path) -> _Table:
         raise DataError(
             f"{path.name} could not be read ({str(error).strip().splitlines()[0]}): repair or export it again."
         ) from error
+    if len(rows.columns) > MAX_COLUMNS:
+        raise DataError(
+            f"{path.name} has {len(rows.columns):,} columns; the course reads {MAX_COLUMNS:,}: delete some."
+        )
     if rows.empty:
         raise DataError(f"{path.name} has no rows: fill it, or delete the file to have the split carved out of train.")
     return _Table(rows, path.name, first_line=1 if kind in ("jsonl", "parquet") else 2)
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Unpack a .gz file piece by piece, keeping nothing, and refuse one that would fill the memory."""
+    unpacked = 0
+    with gzip.open(path) as file:
+        while piece := file.read(1 << 20):
+            unpacked += len(piece)
+            if unpacked > 100e6 and unpacked > 100 * path.stat().st_size:  # text packs to a third, seldom to a tenth
+                raise DataError(
+                    f"{path.name} unpacks to more than 100 times its size, as no text does: check the file."
+                )
+
+
+def _refuse_swallowed_rows(rows: pd.DataFrame, separator: str, name: str) -> None:
+    """Refuse a cell that holds a whole row in one of its lines: the mark of a quotation mark that was never closed."""
+    values = set(rows.iloc[:, -1])
+    for column in rows.columns:
+        for row, cell in rows.loc[rows[column].str.contains("\n", regex=False, na=False), column].items():
+            for line in cell.splitlines():
+                fields = _split_line(line, separator)
+                if len(fields) == len(rows.columns) > 1 and (separator == "\t" or fields[-1] in values):
+                    raise DataError(
+                        f"{name}, row {row + 2}: a quotation mark is not closed, so that the next rows became part of "
+                        "this cell: close it, or write it twice."
+                    )
+
+
+def _split_line(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # longer than any row that was swallowed
+        return []
 
 
 def _line_of_bad_bytes(path: Path) -> str:
@@ -218,7 +261,13 @@ def _find_label_columns(table: _Table, wanted, text_column: str) -> list[str]:
 
 
 def _listed(table: _Table) -> str:
-    return ", ".join(map(str, table.rows.columns))
+    return _shorten(table.rows.columns)
+
+
+def _shorten(names) -> str:
+    """Return names for a message: on one line, and not more than fit there."""
+    line = " ".join(", ".join(map(str, names)).split())
+    return line if len(line) <= 300 else line[:300] + "…"
 
 
 def _drop_unlabelled_test(tables: dict[str, _Table], label_columns: list[str]) -> list[str]:
@@ -248,10 +297,27 @@ def _check_columns(table: _Table, needed: list[str]) -> None:
 
 def _check_texts(table: _Table, column: str) -> None:
     texts = table.rows[column]
+    _check_scalars(table, column)
     empty = np.flatnonzero(texts.isna() | (texts.astype(str).str.strip() == ""))
     if len(empty):
         raise DataError(f"{table.place(empty[0])}: {column!r} is empty ({len(empty)} such rows): fill or delete them.")
     table.rows[column] = texts.astype(str)
+    long = np.flatnonzero(table.rows[column].str.len() > MAX_CHARACTERS)
+    if len(long):
+        raise DataError(
+            f"{table.place(long[0])}: {column!r} has {len(table.rows[column].iloc[long[0]]):,} characters; the course "
+            f"reads {MAX_CHARACTERS:,}: cut the text in pieces."
+        )
+
+
+def _check_scalars(table: _Table, column: str) -> None:
+    """Refuse lists, objects and bytes, which jsonl and parquet files may hold, where a text or a label should be."""
+    values = table.rows[column]
+    if values.dtype == object:
+        wrong = np.flatnonzero([isinstance(value, list | tuple | dict | bytes | np.ndarray) for value in values])
+        if len(wrong):
+            value = _shorten([repr(values.iloc[wrong[0]])])[:60]
+            raise DataError(f"{table.place(wrong[0])}: {column!r} is {value}, but must be one text or number.")
 
 
 def _check_binary(table: _Table, columns: list[str]) -> None:
@@ -266,6 +332,7 @@ def _check_binary(table: _Table, columns: list[str]) -> None:
 def _find_label_names(tables: dict[str, _Table], column: str) -> list[str]:
     """Return the labels of train: the six emotions in their usual order, other names sorted, numbers by value."""
     for table in tables.values():
+        _check_scalars(table, column)
         table.rows[column] = table.rows[column].fillna("").astype(str).str.strip()
         empty = np.flatnonzero(table.rows[column] == "")
         if len(empty):
@@ -287,9 +354,7 @@ def _find_label_names(tables: dict[str, _Table], column: str) -> list[str]:
         unknown = np.flatnonzero(~table.rows[column].isin(names))
         if len(unknown):
             label = table.rows[column].iloc[unknown[0]]
-            raise DataError(
-                f"{table.place(unknown[0])}: unknown label {label!r}: train has {', '.join(sorted(names))}."
-            )
+            raise DataError(f"{table.place(unknown[0])}: unknown label {label!r}: train has {_shorten(sorted(names))}.")
     if names == set(EMOTIONS):
         return list(EMOTIONS)
     return sorted(names, key=lambda name: (0, int(name), name) if re.fullmatch(r"-?\d{1,9}", name) else (1, 0, name))
@@ -317,6 +382,10 @@ def _carve_missing_splits(
                     f"{train.source} has too few texts to set some aside as {name}: add rows, or a {name} file."
                 )
             held_out = _hold_out(train.rows, text_column, label_columns, share=0.1, seed=seed)
+            if not held_out.any():
+                raise DataError(
+                    f"{train.source} has too few texts per label to set some aside as {name}: add a {name} file."
+                )
             kept = train.rows[~held_out].reset_index(drop=True)
             tables[name] = _Table(
                 train.rows[held_out].reset_index(drop=True), f"{train.source} ({name} part)", train.first_line

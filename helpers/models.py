@@ -146,6 +146,7 @@ def load_classifier(
             dtype=torch.float32,
             attn_implementation=attention,
             quantization_config=quantization,
+            use_safetensors=True,  # a pickle can run any code when it is loaded
         )
     for module in backbone.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):  # bitsandbytes would round the scales of 4-bit weights, for

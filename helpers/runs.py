@@ -1,10 +1,10 @@
 """The run folder `runs/<notebook>/<run name>/`: every file appears whole or not at all, and nothing is pickled."""
 
 import contextlib
+import errno
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -14,7 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from helpers.assets import ROOT
+from helpers.assets import ROOT, PlainError
+from helpers.locks import claim_folder, release_folder
+from helpers.parameters import check_parameters, check_run_name
 
 RUNS = ROOT / "runs"
 SCHEMA_VERSION = 1
@@ -31,21 +33,49 @@ def fill_in(defaults: dict, **given) -> SimpleNamespace:
     """Return the parameters of a notebook: what is `given`, and the profile's default where that is None.
 
     `label_column` belongs to the default dataset: another dataset's label column is found when it is loaded.
+    Raises `ValueError` or `AssetError` for a value that cannot work, before any of the work is done.
     """
     if given.get("dataset") is not None:
         defaults = {**defaults, "label_column": None}
-    return SimpleNamespace(**{name: defaults.get(name) if value is None else value for name, value in given.items()})
+    chosen = {name: defaults.get(name) if value is None else value for name, value in given.items()}
+    check_parameters(chosen)
+    return SimpleNamespace(**chosen)
 
 
-def open_run_folder(notebook: str, run_name: str, *, runs: Path | None = None) -> Path:
-    """Create `runs/<notebook>/<run name>/` if need be and return it. `run_name` may hold letters, digits, `.`, `_`, `-`."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_name):
-        raise ValueError(
-            f"run_name={run_name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit."
-        )
+def open_run_folder(
+    notebook: str, run_name: str, parameters: SimpleNamespace | None = None, *, runs: Path | None = None
+) -> Path:
+    """Create `runs/<notebook>/<run name>/` if need be and return it; it now belongs to this process.
+
+    `run_name` may hold letters, digits, `.`, `_`, `-`. The notebook's `parameters`, as `fill_in` returned them, are kept
+    in the folder's `parameters.json`. The folder is given up when its `metrics.json` is written, or when the process ends.
+    Raises `ValueError` for another name, and while another process has the folder.
+    """
+    check_run_name(run_name)
     folder = (runs or Path(os.environ.get("COURSE_RUNS", RUNS))) / notebook / run_name
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    claim_folder(folder)
+    if parameters is not None:
+        write_json(folder / "parameters.json", vars(parameters))
     return folder
+
+
+class DiskError(PlainError, OSError):
+    """A file of a run could not be written for lack of space; the message says where, and that nothing is lost."""
+
+
+@contextlib.contextmanager
+def _explain_full_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # safetensors raises an error of its own, which holds the number in its text
+        numbers = [errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)]
+        if getattr(error, "errno", None) not in numbers and not any(f"os error {n})" in str(error) for n in numbers):
+            raise
+        raise DiskError(
+            f"The disk is full: {path} could not be written, and what was there before is unharmed. Free some space "
+            "(or set COURSE_RUNS to a folder on another disk) and run again: a run goes on from its last checkpoint."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -55,10 +85,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
-        os.replace(temporary, path)
+        with _explain_full_disk(path):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -72,7 +103,8 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        yield work
+        with _explain_full_disk(folder):
+            yield work
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(work, folder)
@@ -82,10 +114,13 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
 
 def write_json(path: str | Path, content: dict) -> Path:
     """Write `content` atomically as indented JSON; return the path."""
+    path = Path(path)
     with atomic_path(path) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-    return Path(path)
+    if path.name == "metrics.json":  # the run is over: an open notebook need not keep others out
+        release_folder(path.parent)
+    return path
 
 
 def read_json(path: str | Path) -> dict:

@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from helpers.assets import PlainError
 from helpers.batching import EncodedTexts, collate, cut_by_tokens, make_batches
 from helpers.checkpoints import (
     TrainingState,
@@ -88,7 +89,7 @@ class TrainingResult:
     samples_per_second: float
 
 
-class TrainingError(RuntimeError):
+class TrainingError(PlainError, RuntimeError):
     """Training cannot go on; the message says at which step, why, and what to change."""
 
 

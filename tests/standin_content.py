@@ -70,15 +70,16 @@ def _sentences() -> pd.DataFrame:
 @functools.cache
 def _model_files(model_type: str, decoder: bool) -> dict[str, bytes]:
     """Return the files of a two-layer model of `model_type` as the Hub has them: with its pretraining head, in bf16 if a decoder."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, logging
 
+    logging.disable_progress_bar()
     tokenizer = _tokenizer(model_type)
     marks = {
         name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
     }
     size = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     size |= {"num_attention_heads": 4, "max_position_embeddings": 512, "pad_token_id": tokenizer.pad_token_id}
-    size |= {name: number for name, number in marks.items() if number is not None}
+    size |= marks
     if decoder:
         size |= {"num_key_value_heads": 2, "head_dim": 8}
     if model_type == "distilbert":
@@ -97,6 +98,14 @@ def _model_files(model_type: str, decoder: bool) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()} | {
             "README.md": b"---\nlicense: mit\n---\n"
         }
+
+
+def write_model(folder: Path, model_type: str) -> Path:
+    """Write the files of a model of `model_type` to `folder`, for tests that need a local one with a real tokenizer."""
+    folder.mkdir(parents=True)
+    for name, content in _model_files(model_type, decoder=model_type in DECODERS.values()).items():
+        (folder / name).write_bytes(content)
+    return folder
 
 
 @functools.cache
@@ -156,8 +165,9 @@ def _split(name: str) -> pd.DataFrame:
 
 
 def _parquet(table: dict, features) -> bytes:
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
 
+    disable_progress_bars()
     buffer = io.BytesIO()
     Dataset.from_dict(table, features=features).to_parquet(buffer)
     return buffer.getvalue()

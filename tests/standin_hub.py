@@ -105,6 +105,7 @@ class StandInHub:
             "HF_HOME": str(home),
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets counts downloads at another address
             "HF_HUB_OFFLINE": "0",
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",

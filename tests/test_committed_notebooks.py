@@ -1,14 +1,16 @@
 """What must hold of the notebooks as they are committed, besides that their outputs can be reproduced."""
 
 import ast
+import re
+import shutil
 
 import nbformat
 import pytest
 
 from helpers.assets import ROOT
-from helpers.notebooks import find_notebooks, list_parameters
+from helpers.bootstrap import REPOSITORY
+from helpers.notebooks import find_notebooks, list_parameters, move_repository
 
-REPOSITORY = "transformers-for-emotion/transformers-for-emotion"
 SHARED_PARAMETERS = {"profile", "dataset", "text_column", "label_column", "max_train_examples", "seed", "run_name"}
 each_notebook = pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
 
@@ -61,3 +63,42 @@ def test_few_cells_are_left_uncompared(path):
 def test_readme_lists_every_notebook():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(f"notebooks/{path.name}" in readme for path in find_notebooks())
+
+
+def addresses(text):
+    """Return every repository of this name, or on Colab, that `text` links to."""
+    on_github = re.findall(r"github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/\"')#\s]|$)", text)
+    return {name.removeprefix("github/") for name in on_github if name.endswith(REPOSITORY.split("/")[1])} | set(
+        re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)", text)
+    )
+
+
+def test_everything_names_one_repository():
+    files = [*ROOT.glob("*.md"), *(ROOT / "notebooks").rglob("*.md"), *find_notebooks()]
+    named = {path.name: addresses(path.read_text(encoding="utf-8")) for path in files}
+    assert all(found <= {REPOSITORY} for found in named.values()), named
+    assert all(named[path.name] == {REPOSITORY} for path in find_notebooks())
+
+
+def test_one_command_moves_the_course(tmp_path):
+    for name in ("helpers", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.glob("*.md"):
+        shutil.copy(path, tmp_path)
+    changed = move_repository("new-owner/new.name", tmp_path)
+    assert {path.name for path in changed} >= {"bootstrap.py", *(path.name for path in find_notebooks())}
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or REPOSITORY.encode() not in path.read_bytes(), path
+    assert 'REPOSITORY = "new-owner/new.name"' in (tmp_path / "helpers" / "bootstrap.py").read_text()
+    for path in find_notebooks():
+        before, after = nbformat.read(path, 4), nbformat.read(tmp_path / "notebooks" / path.name, 4)
+        assert [c.get("outputs") for c in after.cells] == [c.get("outputs") for c in before.cells]
+        assert "colab.research.google.com/github/new-owner/new.name/blob/main" in after.cells[0].source
+    assert move_repository(REPOSITORY, tmp_path) == changed  # and back
+    assert (tmp_path / "README.md").read_bytes() == (ROOT / "README.md").read_bytes()
+
+
+@pytest.mark.parametrize("address", ["", "owner", "a/b/c", "https://github.com/a/b", "a b/c", "../x"])
+def test_an_address_that_is_none_changes_nothing(address, tmp_path):
+    with pytest.raises(ValueError, match="owner/name"):
+        move_repository(address, tmp_path)

@@ -253,6 +253,7 @@ YAML = "cli._parse lets yaml.YAMLError through, which main does not turn into a 
     [
         ("seed", "Error: -p seed: write it as name=value."),
         pytest.param("seed=[1", "Error: -p seed=[1"),
+        ("epochz=3", "Error: -p epochz: there is no such parameter"),
     ],
 )
 def test_malformed_parameter_on_the_command_line_is_one_sentence(pair, words, folder, tmp_path):
@@ -306,6 +307,7 @@ def write_requirements(folder: Path, *lines: str) -> Path:
         ("torch>=9999", []),
         ("numpy>=9999", []),
         ("jupyterlab>=9999", []),
+        ("ipykernel>=9999", []),  # the running kernel
         ("# a comment", []),
         ("", []),
     ],
@@ -327,3 +329,23 @@ def test_bootstrap_needs_neither_the_course_nor_its_libraries():
     script = "import runpy, sys; runpy.run_path('helpers/bootstrap.py'); print(sorted(set(sys.modules) & {'torch', 'numpy'}))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_bootstrap_says_what_it_left_alone_installed_and_made_newer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bootstrap, "missing_requirements", lambda: ["pyyaml>=9999", "nbformat>=9999"])
+    monkeypatch.setattr(bootstrap, "install_missing", lambda: [])
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    bootstrap.main()
+    kept, installed, newer = capsys.readouterr().out.splitlines()
+    assert kept.startswith("left as they are: torch ") and ", numpy " in kept
+    assert installed == f"installed: pyyaml {yaml.__version__}, nbformat {nbformat.__version__}"
+    assert newer.startswith("newer now: pyyaml, nbformat.") and "restart the runtime" in newer
+
+
+def test_bootstrap_without_a_package_index_ends_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(bootstrap, "missing_requirements", lambda: ["no-such-package-anywhere>=1"])
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(
+        SystemExit, match=r"no-such-package-anywhere>=1 could not be installed: .* run this cell again\."
+    ):
+        bootstrap.install_missing()

@@ -1,0 +1,48 @@
+"""The gpu profile of every notebook, end to end on a CPU: the very cells a Colab user runs, against the stand-in Hub."""
+
+import json
+
+import pytest
+from headless import reduced_parameters, run_notebook
+from standin_hub import TOKEN, StandInHub
+
+from helpers.assets import read_manifest
+from helpers.notebooks import find_notebooks, list_parameters
+
+PINNED = {name: entry["revision"] for name, entry in read_manifest()["hub"].items()}
+
+
+# Besides the reduced ones, a value other than the default for every parameter that leaves model and dataset as they are.
+OTHER = {
+    "profile": "gpu",
+    "learning_rate": 1e-3,
+    "batch_size": 16,
+    "seed": 7,
+    "run_name": "from-hub",
+    "resume": False,
+    "tracker": "tensorboard",
+}
+
+
+@pytest.mark.parametrize("notebook", find_notebooks(), ids=lambda path: path.stem)
+def test_the_gpu_profile_runs_from_the_hub(notebook, tmp_path):
+    """17 s for notebook 00 and for notebook 01, on one core."""
+    with StandInHub() as hub:
+        parameters = reduced_parameters(notebook, **OTHER)
+        variables = hub.environment(tmp_path / "hf", token=TOKEN)
+        done = run_notebook(notebook, tmp_path, parameters, **variables)
+        assert done.returncode == 0, done.terminal[-3000:]
+        files = hub.downloads()
+    assert done.network == "", "something else than the Hub was asked"
+    assert done.records()
+    assert all("/" in record["dataset"] and record["device"].endswith("cores") for record in done.records())
+    # What was set is in the result: every parameter of the notebook, and the value that was given.
+    chosen = [json.loads(path.read_text(encoding="utf-8")) for path in done.runs.rglob("parameters.json")]
+    assert chosen and all(set(found) == set(list_parameters(notebook)) for found in chosen)
+    assert all(found[name] == value for found in chosen for name, value in parameters.items())
+    # Every file came from the pinned revision, and none of them is a pickle or a program.
+    for path in files:
+        kind = "datasets" if path.startswith("/datasets/") else "models"
+        name, file = path.removeprefix("/datasets").strip("/").split("/resolve/")
+        assert file.startswith((PINNED[name], hub.repositories[kind, name].sha(PINNED[name]))), path
+        assert not path.endswith((".bin", ".pt", ".pkl", ".py")), path

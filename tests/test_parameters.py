@@ -1,0 +1,154 @@
+"""What papermill's `-p` takes: every parameter is checked before any work is done, in one sentence that names it."""
+
+import json
+
+import nbformat
+import pandas as pd
+import pytest
+from headless import reduced_parameters, run_notebook
+from standin_content import write_model
+from tiny import toy_texts
+
+from helpers.assets import AssetError
+from helpers.notebooks import find_notebooks, list_parameters
+from helpers.parameters import check_parameters
+from helpers.runs import fill_in, open_run_folder
+
+# name: values that cannot work
+BAD = {
+    "profile": ["fast", "", 3],
+    "model": ["no/such/folder", "all-MiniLM", "", 7],
+    "encoder": ["no/such/folder", "all-MiniLM", 7],
+    "decoder": ["no/such/folder", "SmolLM", 7],
+    "dataset": ["missing.csv", "no/such/folder", "momets", 7],
+    "text_column": ["", 3],
+    "label_column": ["", 3],
+    "epochs": [-1, 0, 2.5, "three", True],
+    "learning_rate": [0, -1e-4, 1.0, "small", float("nan")],
+    "batch_size": [0, -8, 1.5],
+    "max_length": [0, -1, "long"],
+    "max_train_examples": [0, -5, 10.5],
+    "max_tokens": [0],
+    "seeds": [0, -1, 1.5],
+    "folds": [0],
+    "seed": [-1, 1.5, "x", 2**40],
+    "run_name": ["../outside", "", "a b", 5],
+    "resume": ["yes", 1],
+    "tracker": ["mlflow", 5],
+    "schedule": ["linear", 5],
+    "decoder_method": ["qlora-ish", 5],
+    "longer_run": ["yes", 1],
+    "show_texts": ["yes", 1],
+    "phrases": ["missing.csv", 5],
+}  # fmt: skip
+CASES = [(name, value) for name, values in BAD.items() for value in values]
+
+
+def one_sentence(error: Exception) -> bool:
+    return "\n" not in str(error) and str(error).endswith((".", "…"))
+
+
+@pytest.mark.parametrize("name, value", CASES, ids=str)
+def test_a_value_that_cannot_work_is_refused_by_name(name, value):
+    with pytest.raises((ValueError, AssetError)) as caught:
+        check_parameters({name: value})
+    assert one_sentence(caught.value)
+    assert name in str(caught.value) or repr(value)[:40] in str(caught.value)
+
+
+def test_the_default_of_every_parameter_is_none_or_works():
+    check_parameters(dict.fromkeys(BAD))
+    for notebook in find_notebooks():
+        defaults = {name: found["default"] for name, found in list_parameters(notebook).items()}
+        check_parameters({name: json.loads(_json(default)) for name, default in defaults.items()})
+
+
+def _json(literal: str) -> str:
+    words = {"None": "null", "True": "true", "False": "false"}
+    return words.get(literal, literal.replace("'", '"'))
+
+
+def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
+    chosen = fill_in({"epochs": 3, "dataset": "moments"}, dataset=None, epochs=None, seed=4, run_name=None)
+    folder = open_run_folder("01", "x", chosen, runs=tmp_path)
+    assert json.loads((folder / "parameters.json").read_text()) == {
+        "dataset": "moments",
+        "epochs": 3,
+        "seed": 4,
+        "run_name": None,
+    }
+
+
+class Notebook:
+    """A notebook's first cells, up to the one that opens the run folder, run in this process."""
+
+    def __init__(self, path):
+        cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        number = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
+        last = next(i for i, cell in enumerate(cells) if "open_run_folder(" in cell.source)
+        self.parameters = cells[number].source
+        self.derived = "\n".join(cell.source for cell in cells[number + 1 : last + 1])
+        self.imported: dict = {}
+        for cell in cells[:number]:
+            exec(cell.source, self.imported)
+
+    def derive(self, name: str, value) -> None:
+        """Set one parameter as papermill does, after the notebook's own cell, and run what follows."""
+        variables = dict(self.imported)
+        exec(self.parameters, variables)
+        variables[name] = value
+        exec(self.derived, variables)
+
+
+@pytest.fixture(scope="module", params=find_notebooks(), ids=lambda path: path.stem)
+def notebook(request):
+    return request.param.stem, set(list_parameters(request.param)), Notebook(request.param)
+
+
+def test_every_notebook_refuses_bad_parameters_before_any_work(notebook, tmp_path, monkeypatch):
+    """All of BAD that the notebook knows, in this process. 5 s, most of it importing."""
+    stem, known, cells = notebook
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
+    for name, value in CASES:
+        if name in known:
+            with pytest.raises((ValueError, AssetError)) as caught:
+                cells.derive(name, value)
+                pytest.fail(f"{stem} takes {name}={value!r}")
+            assert one_sentence(caught.value)
+    assert not list(tmp_path.rglob("*.*")), "something was written"
+
+
+def test_a_refused_parameter_shows_as_one_sentence_in_the_executed_notebook(tmp_path):
+    """papermill's own command line on notebook 00. 10 s."""
+    notebook = find_notebooks("00")[0]
+    done = run_notebook(notebook, tmp_path, {"dataset": "missing.csv"})
+    assert done.returncode != 0
+    cells = [cell for cell in nbformat.read(done.executed, as_version=4).cells if cell.cell_type == "code"]
+    failed = next(i for i, cell in enumerate(cells) if any(o.output_type == "error" for o in cell.outputs))
+    assert any("injected-parameters" in cell.metadata.tags for cell in cells[:failed])
+    assert all(cell.execution_count is None for cell in cells[failed + 1 :]), "it went on"
+    (error,) = [output for output in cells[failed].outputs if output.output_type == "error"]
+    sentence = "AssetError: There is no file or folder 'missing.csv': check the path of the dataset."
+    assert error.traceback == [sentence], "a learner sees one sentence and no traceback"
+    assert not done.runs.exists() and done.network == ""
+
+
+first, *others = find_notebooks()
+
+
+@pytest.mark.parametrize(
+    "path", [first, *(pytest.param(o, marks=pytest.mark.long) for o in others)], ids=lambda path: path.stem
+)
+def test_every_notebook_takes_a_learners_own_texts_and_model(path, tmp_path):
+    """One file with columns of other names, in the laptop profile. 15 s each; all but the first with `pytest -m long`."""
+    texts, labels = toy_texts(120)
+    mood = [("positive", "negative", "negative")[label] for label in labels]
+    pd.DataFrame({"mood": mood, "message": texts}).to_csv(tmp_path / "own.csv", index=False)
+    own = {"dataset": str(tmp_path / "own.csv"), "text_column": "message", "label_column": "mood"}
+    for name, kind in (("model", "bert"), ("encoder", "bert"), ("decoder", "qwen2")):
+        own[name] = str(write_model(tmp_path / name, kind))
+    parameters = reduced_parameters(path, profile="laptop", run_name="own", **own)
+    done = run_notebook(path, tmp_path, parameters)
+    assert done.returncode == 0, done.terminal[-3000:]
+    assert done.network == ""
+    assert done.records() and all(record["dataset"] == own["dataset"] for record in done.records())
