@@ -5,12 +5,13 @@ BIN := .venv/bin
 PY := $(BIN)/python
 STAMP := .venv/.complete
 
-.PHONY: help setup run test lab lint bench figures refresh clean
+.PHONY: help setup run test test-long repository lab lint bench figures refresh clean
 
 help:
 	@echo "make run [NB=01]   execute the notebooks on this machine, end with a table"
 	@echo "make lab           open them in JupyterLab"
 	@echo "make test          unit tests, then every notebook against its stored outputs"
+	@echo "make test-long     the tests that cost minutes each"
 	@echo "make lint | bench | figures | refresh [NB=01] | clean"
 
 setup: $(STAMP)
@@ -32,6 +33,10 @@ test: setup
 	@$(PY) -m pytest tests
 	@$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
+# What costs minutes each: Colab rehearsed, notebooks killed and run again.
+test-long: setup
+	@$(PY) -m pytest -m long tests
+
 lab: setup
 	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
@@ -47,6 +52,10 @@ figures: $(STAMP)
 
 refresh: setup
 	@$(PY) -m helpers refresh $(NB)
+
+# Moves the course to another address: make repository NAME=owner/name
+repository: $(STAMP)
+	@$(PY) -m helpers repository $(NAME)
 
 clean:
 	rm -rf .venv runs data/cache
