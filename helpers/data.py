@@ -3,12 +3,8 @@
 Taught in notebook 00, section 2.
 """
 
-import csv
-import gzip
-import io
 import re
 import unicodedata
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +13,16 @@ import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from helpers.assets import PlainError, explain_hub_errors, find_dataset, read_manifest
+from helpers.assets import find_dataset
+from helpers.tables import SPLITS, DataError, Table, read_hub_tables, read_local_tables
 
-SPLITS = ("train", "validation", "test")
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 ELEVEN_EMOTIONS = (
     "anger", "anticipation", "disgust", "fear", "joy", "love", "optimism", "pessimism", "sadness", "surprise", "trust",
 )  # fmt: skip
 TEXT_COLUMNS = ("text", "Tweet", "sentence", "content", "review")
 LABEL_COLUMNS = ("label", "emotion", "sentiment", "labels")
-MAX_COLUMNS = 1_000
 MAX_CHARACTERS = 1_000_000  # of one text; a longer one is a file that was read wrongly
-SUFFIXES = tuple(kind + packed for kind in (".csv", ".tsv", ".jsonl", ".parquet") for packed in ("", ".gz"))
-
-
-class DataError(PlainError, ValueError):
-    """A dataset cannot be used as it is; the message names the file, the row and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,9 @@ def load_data(
     Raises `DataError` for anything that would make training fail or mislead.
     """
     asset = find_dataset(dataset)
-    tables = _read_local(Path(asset.location)) if asset.is_local else _read_hub(asset.location, asset.revision)
+    tables = (
+        read_local_tables(Path(asset.location)) if asset.is_local else read_hub_tables(asset.location, asset.revision)
+    )
     first = next(iter(tables.values()))
     text_column = _find_text_column(first, text_column)
     label_columns = _find_label_columns(first, label_column, text_column)
@@ -83,157 +75,7 @@ def load_data(
     return LoadedData(DatasetDict(splits), label_names, len(label_columns) > 1, notes)
 
 
-@dataclass
-class _Table:
-    """Rows of one split with the file they came from; the index counts the file's rows, blank ones included."""
-
-    rows: pd.DataFrame
-    source: str
-    first_line: int
-
-    def place(self, row: int) -> str:
-        return f"{self.source}, row {self.rows.index[row] + self.first_line}"
-
-
-def _read_local(path: Path) -> dict[str, _Table]:
-    if path.name == "hutto_ICWSM_2014.tar.gz":  # the movie reviews come with ratings, and with a split of their own
-        from helpers.reviews import read_review_splits
-
-        splits = read_review_splits(path)
-        return {name: _Table(splits[name], f"{path.name} ({name})", first_line=1) for name in SPLITS}
-    if path.is_file():
-        return {"train": _read_file(path)}
-    files = {
-        name: [path / f"{name}{suffix}" for suffix in SUFFIXES if (path / f"{name}{suffix}").is_file()]
-        for name in SPLITS
-    }
-    if not files["train"]:
-        raise DataError(
-            f"{path} holds no train file: name it train.csv, train.tsv, train.jsonl or train.parquet (or .gz)."
-        )
-    for name, found in files.items():
-        if len(found) > 1:
-            raise DataError(f"{path} holds {found[0].name} and {found[1].name}: keep only one file for {name}.")
-    return {name: _read_file(found[0]) for name, found in files.items() if found}
-
-
-def read_file(path: str | Path) -> pd.DataFrame:
-    """Return the rows of one data file, every cell as text; the index counts the file's rows, blank ones included."""
-    return _read_file(Path(path)).rows
-
-
-def _read_file(path: Path) -> _Table:
-    """Read one file with every cell as text, so that nothing is guessed ("NA" stays a word, "01" keeps its zero)."""
-    kind = next(
-        (k for k in ("csv", "tsv", "jsonl", "parquet") if path.name.removesuffix(".gz").endswith("." + k)), None
-    )
-    if kind is None:
-        raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
-    try:
-        if path.suffix == ".gz":
-            _refuse_bomb(path)
-        if kind == "parquet":
-            content = path.read_bytes()
-            rows = pd.read_parquet(io.BytesIO(gzip.decompress(content) if path.suffix == ".gz" else content))
-        elif kind == "jsonl":
-            rows = pd.read_json(path, lines=True, dtype=False, convert_dates=False, encoding="utf-8-sig")
-        else:
-            separator = "," if kind == "csv" else "\t"
-            rows = pd.read_csv(
-                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
-            )
-            if not isinstance(rows.index, pd.RangeIndex):  # pandas took surplus first cells for an index
-                raise DataError(f"{path.name}: rows have more cells than the header: put texts with commas in quotes.")
-            rows = rows[~(rows.isna() | (rows == "")).all(axis=1)]  # blank lines; the index keeps counting them
-            _refuse_swallowed_rows(rows, separator, path.name)
-    except DataError:
-        raise
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path.name} is not UTF-8 ({_line_of_bad_bytes(path)}): save it again with the encoding UTF-8."
-        ) from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path.name} is empty: it needs a header line and rows.") from error
-    except (pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path.name} could not be read ({str(error).strip().splitlines()[0]}): repair or export it again."
-        ) from error
-    if len(rows.columns) > MAX_COLUMNS:
-        raise DataError(
-            f"{path.name} has {len(rows.columns):,} columns; the course reads {MAX_COLUMNS:,}: delete some."
-        )
-    if rows.empty:
-        raise DataError(f"{path.name} has no rows: fill it, or delete the file to have the split carved out of train.")
-    return _Table(rows, path.name, first_line=1 if kind in ("jsonl", "parquet") else 2)
-
-
-def _refuse_bomb(path: Path) -> None:
-    """Unpack a .gz file piece by piece, keeping nothing, and refuse one that would fill the memory."""
-    unpacked = 0
-    with gzip.open(path) as file:
-        while piece := file.read(1 << 20):
-            unpacked += len(piece)
-            if unpacked > 100e6 and unpacked > 100 * path.stat().st_size:  # text packs to a third, seldom to a tenth
-                raise DataError(
-                    f"{path.name} unpacks to more than 100 times its size, as no text does: check the file."
-                )
-
-
-def _refuse_swallowed_rows(rows: pd.DataFrame, separator: str, name: str) -> None:
-    """Refuse a cell that holds a whole row in one of its lines: the mark of a quotation mark that was never closed."""
-    values = set(rows.iloc[:, -1])
-    for column in rows.columns:
-        for row, cell in rows.loc[rows[column].str.contains("\n", regex=False, na=False), column].items():
-            for line in cell.splitlines():
-                fields = _split_line(line, separator)
-                if len(fields) == len(rows.columns) > 1 and (separator == "\t" or fields[-1] in values):
-                    raise DataError(
-                        f"{name}, row {row + 2}: a quotation mark is not closed, so that the next rows became part of "
-                        "this cell: close it, or write it twice."
-                    )
-
-
-def _split_line(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:  # longer than any row that was swallowed
-        return []
-
-
-def _line_of_bad_bytes(path: Path) -> str:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return f"row {number}, byte 0x{line[error.start]:02x}"
-    return "bytes at the end"
-
-
-def _read_hub(name: str, revision: str | None) -> dict[str, _Table]:
-    from datasets import load_dataset
-
-    folder = read_manifest()["hub"].get(name, {}).get("folder")  # where a repository holds several datasets
-    with explain_hub_errors(name):
-        loaded = load_dataset(name, revision=revision, data_dir=folder)
-    tables = {}
-    for split in [split for split in SPLITS if split in loaded]:
-        rows = loaded[split].to_pandas()
-        if any(isinstance(f, ClassLabel) and (rows[c] == -1).all() for c, f in loaded[split].features.items()):
-            continue  # a benchmark that keeps its test labels to itself, as GLUE does
-        for column, feature in loaded[split].features.items():
-            if isinstance(feature, ClassLabel):  # read labels by name, as from a file
-                rows[column] = [feature.names[i] if i >= 0 else "" for i in rows[column]]
-            elif feature == Value("bool"):
-                rows[column] = rows[column].astype(int)
-        tables[split] = _Table(rows, f"{name} ({split})", first_line=0)
-    if "train" not in tables:
-        raise DataError(f"{name} has no split called train: it has {', '.join(loaded)}.")
-    return tables
-
-
-def _find_text_column(table: _Table, wanted: str | None) -> str:
+def _find_text_column(table: Table, wanted: str | None) -> str:
     if wanted is not None:
         return wanted
     found = [name for name in TEXT_COLUMNS if name in table.rows.columns]
@@ -242,7 +84,7 @@ def _find_text_column(table: _Table, wanted: str | None) -> str:
     return found[0]
 
 
-def _find_label_columns(table: _Table, wanted, text_column: str) -> list[str]:
+def _find_label_columns(table: Table, wanted, text_column: str) -> list[str]:
     if wanted is not None:
         return [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else list(wanted)
     for name in LABEL_COLUMNS:
@@ -260,7 +102,7 @@ def _find_label_columns(table: _Table, wanted, text_column: str) -> list[str]:
     return binary
 
 
-def _listed(table: _Table) -> str:
+def _listed(table: Table) -> str:
     return _shorten(table.rows.columns)
 
 
@@ -270,7 +112,7 @@ def _shorten(names) -> str:
     return line if len(line) <= 300 else line[:300] + "…"
 
 
-def _drop_unlabelled_test(tables: dict[str, _Table], label_columns: list[str]) -> list[str]:
+def _drop_unlabelled_test(tables: dict[str, Table], label_columns: list[str]) -> list[str]:
     """Take away a test file whose labels are all NONE, as a competition hands it out; `helpers.kaggle` reads it."""
     test = tables.get("test")
     known = [name for name in label_columns if test is not None and name in test.rows.columns]
@@ -280,7 +122,7 @@ def _drop_unlabelled_test(tables: dict[str, _Table], label_columns: list[str]) -
     return [f"{test.source} has no labels (NONE): its {len(test.rows):,} rows can be predicted, not scored."]
 
 
-def _check_ids(table: _Table) -> None:
+def _check_ids(table: Table) -> None:
     """Refuse a competition's file in which a row came twice, as after merging two files."""
     if "ID" in table.rows.columns:
         twice = np.flatnonzero(table.rows["ID"].duplicated())
@@ -289,13 +131,13 @@ def _check_ids(table: _Table) -> None:
             raise DataError(f"{table.place(twice[0])}: the ID {name!r} occurs a second time: give every row its own.")
 
 
-def _check_columns(table: _Table, needed: list[str]) -> None:
+def _check_columns(table: Table, needed: list[str]) -> None:
     for name in needed:
         if name not in table.rows.columns:
             raise DataError(f"{table.source} has no column {name!r}: it has {_listed(table)}.")
 
 
-def _check_texts(table: _Table, column: str) -> None:
+def _check_texts(table: Table, column: str) -> None:
     texts = table.rows[column]
     _check_scalars(table, column)
     empty = np.flatnonzero(texts.isna() | (texts.astype(str).str.strip() == ""))
@@ -310,7 +152,7 @@ def _check_texts(table: _Table, column: str) -> None:
         )
 
 
-def _check_scalars(table: _Table, column: str) -> None:
+def _check_scalars(table: Table, column: str) -> None:
     """Refuse lists, objects and bytes, which jsonl and parquet files may hold, where a text or a label should be."""
     values = table.rows[column]
     if values.dtype == object:
@@ -320,7 +162,7 @@ def _check_scalars(table: _Table, column: str) -> None:
             raise DataError(f"{table.place(wrong[0])}: {column!r} is {value}, but must be one text or number.")
 
 
-def _check_binary(table: _Table, columns: list[str]) -> None:
+def _check_binary(table: Table, columns: list[str]) -> None:
     for name in columns:
         values = table.rows[name].astype(str)
         wrong = np.flatnonzero(~values.isin(["0", "1", "0.0", "1.0"]))
@@ -329,7 +171,7 @@ def _check_binary(table: _Table, columns: list[str]) -> None:
         table.rows[name] = values.str[0]
 
 
-def _find_label_names(tables: dict[str, _Table], column: str) -> list[str]:
+def _find_label_names(tables: dict[str, Table], column: str) -> list[str]:
     """Return the labels of train: the six emotions in their usual order, other names sorted, numbers by value."""
     for table in tables.values():
         _check_scalars(table, column)
@@ -369,9 +211,7 @@ def normalise(text: str) -> str:
     return " ".join("".join(kept).split()) or text.strip()
 
 
-def _carve_missing_splits(
-    tables: dict[str, _Table], text_column: str, label_columns: list[str], seed: int
-) -> list[str]:
+def _carve_missing_splits(tables: dict[str, Table], text_column: str, label_columns: list[str], seed: int) -> list[str]:
     """Carve validation and test out of train where they are missing (10 % of it each time); return what was done."""
     notes = []
     for name in ("validation", "test"):
@@ -387,10 +227,10 @@ def _carve_missing_splits(
                     f"{train.source} has too few texts per label to set some aside as {name}: add a {name} file."
                 )
             kept = train.rows[~held_out].reset_index(drop=True)
-            tables[name] = _Table(
+            tables[name] = Table(
                 train.rows[held_out].reset_index(drop=True), f"{train.source} ({name} part)", train.first_line
             )
-            tables["train"] = _Table(kept, train.source, train.first_line)
+            tables["train"] = Table(kept, train.source, train.first_line)
             notes.append(
                 f"There is no {name} split: {held_out.sum():,} rows of train were set aside for it (seed {seed})."
             )
@@ -413,7 +253,7 @@ def _hold_out(rows: pd.DataFrame, text_column: str, label_columns: list[str], sh
     return np.isin(groups, chosen)
 
 
-def _duplicate_notes(tables: dict[str, _Table], text_column: str, label_columns: list[str]) -> list[str]:
+def _duplicate_notes(tables: dict[str, Table], text_column: str, label_columns: list[str]) -> list[str]:
     report = duplicate_report(
         {n: t.rows[[text_column, *label_columns]].set_axis(["text", *label_columns], axis=1) for n, t in tables.items()}
     )

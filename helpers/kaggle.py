@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.data import TEXT_COLUMNS, DataError, read_file
+from helpers.data import TEXT_COLUMNS, DataError
 from helpers.runs import atomic_path
+from helpers.tables import read_file
 
 UNKNOWN = "NONE"
 
