@@ -645,7 +645,7 @@ def test_a_test_split_with_hidden_labels_counts_as_missing(monkeypatch):
         validation=Dataset.from_dict({"sentence": ["good", "bad"], "label": [1, 0]}, features=features),
         test=Dataset.from_dict(hidden, features=features),
     )
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, revision: hub)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, **settings: hub)
     data = load_data("stanfordnlp/sst2")
     assert data.label_names == ["negative", "positive"]
     assert not set(hidden["sentence"]) & set(data.splits["test"]["text"])
