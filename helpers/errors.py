@@ -81,10 +81,14 @@ def find_types(texts, *, train_texts, train_labels, truncated: np.ndarray) -> pd
 
 
 def embed_texts(
-    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 8192
+    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int | None = None
 ) -> np.ndarray:
-    """Return the pooled vector of each text, `(rows, hidden)` in fp32: what the classifier's head sees of it."""
+    """Return the pooled vector of each text, `(rows, hidden)` in fp32: what the classifier's head sees of it.
+
+    Batches hold at most `max_tokens` padded tokens, as in `predict_logits`.
+    """
     where = next(classifier.parameters()).device
+    max_tokens = max_tokens or (8192 if where.type == "cuda" else 1024)
     vectors = np.empty((len(encoded), classifier.backbone.config.hidden_size), dtype=np.float32)
     with evaluation_mode(classifier), autocast(device):
         for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):
