@@ -116,7 +116,8 @@ def test_a_killed_fetch_is_never_trusted_and_goes_on(hub, environment, tmp_path)
     ]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         partial = tmp_path / "cache" / "hub"
-        while not list(partial.glob(".*/config.json")):
+        # The note is written last: a file without one is fetched again, as it should be.
+        while not list(partial.glob(".*/.cache/huggingface/download/config.json.metadata")):
             assert process.poll() is None
         process.kill()
     assert process.returncode == -signal.SIGKILL
