@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from helpers.assets import AssetError, explain_hub_errors
+from helpers.bootstrap import REPOSITORY
 from helpers.runs import atomic_path
 
 CARD = "README.md"
@@ -83,7 +84,7 @@ def make_model_card(run_folder: str | Path) -> str:
         "## Use",
         "",
         "```python",
-        "from helpers.models import load_saved_classifier  # github.com/transformers-for-emotion/transformers-for-emotion",
+        "from helpers.models import load_saved_classifier  # github.com/" + REPOSITORY,
         "",
         'classifier, tokenizer, settings = load_saved_classifier("the downloaded folder")',
         "```",

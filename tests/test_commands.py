@@ -75,7 +75,7 @@ def test_train_says_what_it_did_and_leaves_a_complete_run_folder(trained):
     run = folder / "runs" / "cli" / "my-tiny-seed0"
     assert f"run folder: {run}" in output
     assert {path.name for path in run.iterdir()} == {
-        "config.json", "figures", "history.csv", "metrics.json", "model", "predictions.csv",
+        ".lock", "config.json", "figures", "history.csv", "metrics.json", "model", "predictions.csv",
     }  # fmt: skip
     record = json.loads((run / "metrics.json").read_text())
     assert record["accuracy"] > 0.7
