@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers.batching import EncodedTexts, collate, cut_by_tokens
-from helpers.device import Device, autocast
-from helpers.evaluation import evaluation_mode
+from helpers.batching import EncodedTexts
+from helpers.device import Device
+from helpers.evaluation import compute_rows
 from helpers.models import pool
 
 # Each rule leaves out what looks alike but means something else: "not only", "can't help", "nothing but", "as well as".
@@ -83,21 +83,14 @@ def find_types(texts, *, train_texts, train_labels, truncated: np.ndarray) -> pd
 def embed_texts(
     classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int | None = None
 ) -> np.ndarray:
-    """Return the pooled vector of each text, `(rows, hidden)` in fp32: what the classifier's head sees of it.
+    """Return the pooled vector of each text, `(rows, hidden)` in fp32: what the classifier's head sees of it."""
 
-    Batches hold at most `max_tokens` padded tokens, as in `predict_logits`.
-    """
-    where = next(classifier.parameters()).device
-    max_tokens = max_tokens or (8192 if where.type == "cuda" else 1024)
-    vectors = np.empty((len(encoded), classifier.backbone.config.hidden_size), dtype=np.float32)
-    with evaluation_mode(classifier), autocast(device):
-        for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):
-            batch = collate(encoded, rows, where)
-            hidden = classifier.backbone(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-            ).last_hidden_state  # (batch, length, hidden)
-            vectors[rows] = pool(hidden, batch["attention_mask"], classifier.pooling).float().cpu().numpy()
-    return vectors
+    def embed(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = classifier.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return pool(hidden, attention_mask, classifier.pooling)  # (batch, hidden)
+
+    width = classifier.backbone.config.hidden_size
+    return compute_rows(embed, classifier, encoded, (width,), device, max_tokens=max_tokens)
 
 
 def logits_of(classifier, vectors: np.ndarray) -> np.ndarray:

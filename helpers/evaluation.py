@@ -3,6 +3,7 @@
 Taught in notebook 00, section 4 (the metrics by hand), and notebook 01, section 9.
 """
 
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,23 +29,36 @@ def evaluation_mode(model: torch.nn.Module):
             module.training = training
 
 
+def compute_rows(
+    compute: Callable,
+    model: torch.nn.Module,
+    encoded: EncodedTexts,
+    shape: tuple[int, ...],
+    device: Device | None = None,
+    *,
+    max_tokens: int | None = None,
+) -> np.ndarray:
+    """Return `compute(input_ids, attention_mask)` for all of `encoded`, `(rows, *shape)` in fp32 and in their order.
+
+    Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens: by default 8192 on a GPU, which
+    wants large batches, and 1024 on a CPU, which would spend half of a large one on padding. The mode of `model` is
+    restored. Given a `device`, it runs in that device's mixed precision, else in fp32.
+    """
+    where = next(model.parameters()).device
+    max_tokens = max_tokens or (8192 if where.type == "cuda" else 1024)
+    results = np.empty((len(encoded), *shape), dtype=np.float32)
+    with evaluation_mode(model), autocast(device):
+        for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):
+            batch = collate(encoded, rows, where)
+            results[rows] = compute(batch["input_ids"], batch["attention_mask"]).float().cpu().numpy()
+    return results
+
+
 def predict_logits(
     classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int | None = None
 ) -> np.ndarray:
-    """Return fp32 logits `(rows, labels)` in the order of `encoded`; the model's mode is restored.
-
-    Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens: by default 8192 on a GPU, which
-    wants large batches, and 1024 on a CPU, which would spend half of a large one on padding. Given a `device`, the
-    classifier runs in that device's mixed precision, else in fp32.
-    """
-    where = next(classifier.parameters()).device
-    max_tokens = max_tokens or (8192 if where.type == "cuda" else 1024)
-    logits = np.empty((len(encoded), len(classifier.label_names)), dtype=np.float32)
-    with evaluation_mode(classifier), autocast(device):
-        for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):
-            batch = collate(encoded, rows, where)
-            logits[rows] = classifier(batch["input_ids"], batch["attention_mask"]).float().cpu().numpy()
-    return logits
+    """Return fp32 logits `(rows, labels)` in the order of `encoded`, batch by batch as in `compute_rows`."""
+    return compute_rows(classifier, classifier, encoded, (len(classifier.label_names),), device, max_tokens=max_tokens)
 
 
 def probabilities(logits: np.ndarray, *, multilabel: bool) -> np.ndarray:

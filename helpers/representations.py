@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from helpers.batching import EncodedTexts, collate, cut_by_tokens
-from helpers.device import Device, autocast
-from helpers.evaluation import evaluation_mode
+from helpers.batching import EncodedTexts
+from helpers.device import Device
+from helpers.evaluation import compute_rows
 from helpers.models import POOLINGS, pool
 
 
@@ -36,17 +36,16 @@ def pooled_features(
     classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 1024
 ) -> dict[str, np.ndarray]:
     """Return for every pooling the vectors `(rows, hidden)` that `classifier`'s backbone gives, from one pass over the texts."""
-    where = next(classifier.parameters()).device
-    width = classifier.backbone.config.hidden_size
-    features = {name: np.empty((len(encoded), width), dtype=np.float32) for name in POOLINGS}
-    with evaluation_mode(classifier), autocast(device):
-        for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):
-            batch = collate(encoded, rows, where)
-            ids, mask = batch["input_ids"], batch["attention_mask"]
-            hidden = classifier.backbone(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            for name in POOLINGS:
-                features[name][rows] = pool(hidden, mask, name).cpu().numpy()
-    return features
+
+    def pool_each_way(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = classifier.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        return torch.stack(
+            [pool(hidden, attention_mask, name) for name in POOLINGS], dim=1
+        )  # (batch, poolings, hidden)
+
+    shape = (len(POOLINGS), classifier.backbone.config.hidden_size)
+    vectors = compute_rows(pool_each_way, classifier, encoded, shape, device, max_tokens=max_tokens)
+    return {name: vectors[:, i] for i, name in enumerate(POOLINGS)}
 
 
 def pad_one(input_ids: Sequence[int], *, places: int, pad_id: int, side: str) -> tuple[torch.Tensor, torch.Tensor]:
