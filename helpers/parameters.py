@@ -5,15 +5,28 @@ from importlib.util import find_spec
 
 from helpers.assets import find_dataset, find_model
 
-COUNTS = ("epochs", "batch_size", "max_length", "max_train_examples", "max_tokens", "seeds", "folds")
-NAMES = ("profile", "text_column", "run_name")
+COUNTS = (
+    "epochs",
+    "batch_size",
+    "max_length",
+    "max_train_examples",
+    "max_tokens",
+    "seeds",
+    "folds",
+    "rank",
+    "decoder_examples",
+)
+NAMES = ("profile", "text_column", "run_name", "push_to")
 MODELS = ("model", "encoder", "decoder")
 DATASETS = ("dataset", "phrases")
-SWITCHES = ("resume", "longer_run", "show_texts")
+SWITCHES = ("resume", "longer_run", "show_texts", "gradient_checkpointing")
 CHOICES = {
     "tracker": ("tensorboard", "wandb"),
     "schedule": ("cosine", "step"),
     "decoder_method": ("full", "lora"),
+    "loss": ("bce", "sqrt_pos_weight", "pos_weight", "focal", "asymmetric"),
+    "threshold": ("half", "global", "per_label"),
+    "keep": ("f1_macro", "loss", "f1_then_loss"),
 }
 
 
@@ -43,6 +56,8 @@ def _check_value(name: str, value) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if name in COUNTS and not (whole and value >= 1):
         raise ValueError(f"{name}={value!r}: it must be a whole number of at least 1.")
+    if name == "comparison_examples" and not (whole and value >= 0):
+        raise ValueError(f"comparison_examples={value!r}: it must be a whole number; 0 leaves the comparisons out.")
     if name == "seed" and not (whole and 0 <= value < 2**32):
         raise ValueError(f"seed={value!r}: it must be a whole number, and not negative.")
     if name == "learning_rate" and not (isinstance(value, int | float) and 0 < value < 1):

@@ -183,7 +183,7 @@ def plot_methods(
     ax = axes[0, 0]
     for i, row in enumerate(table.to_dict("records")):
         ax.scatter(row[x], row[y], color=COLOURS[i % 8], marker=MARKERS[i % 8], s=80)
-        ax.annotate(row[label_column], (row[x], row[y]), xytext=(9, 4), textcoords="offset points")
+        ax.annotate(row[label_column], (row[x], row[y]), xytext=(9, (4, -12)[i % 2]), textcoords="offset points")
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.2)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)

@@ -12,6 +12,7 @@ from helpers.adapters import (
     freeze_backbone,
     list_linear_layers,
     load_adapter,
+    load_with_method,
     merge_lora,
     save_adapter,
     use_gradient_checkpointing,
@@ -240,3 +241,23 @@ def test_mixed_precision_trains_4_bits(models):
 def test_a_folder_without_adapter_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no saved adapter"):
         load_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["probe", "lora", "qlora", "full"])
+def test_a_classifier_by_method_starts_the_same_every_time(models, method):
+    load = lambda: load_with_method(str(models["bert"]), LABELS, method, device=FP32, rank=2, seed=5)  # noqa: E731
+    first, second = load(), load()
+    assert (logits_of(first) == logits_of(second)).all()
+    assert first.multilabel
+    trainable = count_parameters(first).trainable
+    whole = count_parameters(new_classifier(models["bert"])).total
+    head = first.backbone.config.hidden_size * len(LABELS) + len(LABELS)
+    assert {"probe": trainable == head, "full": trainable == whole}.get(method, head < trainable < whole)
+
+
+def test_gradient_checkpointing_can_be_switched_off_again(models):
+    classifier = new_classifier(models["bert"])
+    use_gradient_checkpointing(classifier)
+    assert classifier.backbone.is_gradient_checkpointing
+    use_gradient_checkpointing(classifier, on=False)
+    assert not classifier.backbone.is_gradient_checkpointing

@@ -21,6 +21,7 @@ from helpers.batching import (
     encode_texts,
     make_batches,
     padding_share,
+    select_rows,
 )
 
 PAD, UNKNOWN, START, END, WORD = range(5)
@@ -249,3 +250,10 @@ def test_batches_by_length_pad_far_less_than_batches_in_file_order(batch_size):
     in_file_order = [np.arange(i, min(i + batch_size, 5000)) for i in range(0, 5000, batch_size)]
     by_length = padding_share(lengths, make_batches(lengths, batch_size, seed=0))
     assert by_length < 0.1 < 0.3 < padding_share(lengths, in_file_order) < padding_share(lengths, in_file_order, 128)
+
+
+def test_selected_rows_keep_ids_and_labels_together():
+    encoded = EncodedTexts([[1], [2, 2], [3]], 0, np.array([10, 20, 30]))
+    chosen = select_rows(encoded, [2, 0])
+    assert (chosen.input_ids, chosen.labels.tolist(), chosen.pad_id) == ([[3], [1]], [30, 10], 0)
+    assert select_rows(EncodedTexts([[1], [2]], 7), [1]).labels is None

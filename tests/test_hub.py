@@ -119,3 +119,19 @@ def test_a_name_without_owner_or_a_folder_without_model_is_refused(runs, tmp_pat
         push_to_hub(runs / "full", "emotions")
     with pytest.raises(FileNotFoundError, match=r"has no metrics\.json: finish a run"):
         push_to_hub(tmp_path, REPOSITORY)
+
+
+def test_the_shared_task_is_read_from_the_hubs_parquet_copy(tmp_path):
+    """One folder of several, labels as booleans: what the gpu profile of notebook 04 reads."""
+    code = """
+from helpers.data import load_data
+corpus = load_data("SemEvalWorkshop/sem_eval_2018_task_1")
+print(corpus.multilabel, len(corpus.label_names), sorted({value for row in corpus.splits["test"]["labels"] for value in row}))
+"""
+    with StandInHub() as hub:
+        environment = os.environ | hub.environment(tmp_path) | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert "english" in " ".join(hub.downloads()) and "arabic" not in " ".join(hub.downloads())
+    assert done.stdout.split("\n")[0] == "True 11 [0.0, 1.0]", done.stderr

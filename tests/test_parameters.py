@@ -40,6 +40,14 @@ BAD = {
     "longer_run": ["yes", 1],
     "show_texts": ["yes", 1],
     "phrases": ["missing.csv", 5],
+    "rank": [0, 2.5],
+    "decoder_examples": [0],
+    "comparison_examples": [-1, 0.5],
+    "loss": ["hinge", 5],
+    "threshold": ["best", 0.4],
+    "keep": ["accuracy", 5],
+    "gradient_checkpointing": ["yes", 1],
+    "push_to": ["", 5],
 }  # fmt: skip
 CASES = [(name, value) for name, values in BAD.items() for value in values]
 

@@ -189,6 +189,13 @@ def test_of_equally_good_epochs_the_earliest_is_best():
     assert best_epoch(history, "accuracy") == 2
 
 
+def test_f1_then_loss_takes_the_lowest_loss_among_the_good_epochs():
+    history = [{"f1_macro": f1, "loss": loss} for f1, loss in ((0.50, 0.1), (0.595, 0.4), (0.60, 0.8), (0.591, 0.5))]
+    assert best_epoch(history, "f1_then_loss") == 2
+    assert best_epoch(history, "f1_macro") == 3
+    assert best_epoch(history, "loss") == 1
+
+
 # Training ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,111 @@
+"""Notebook 04 as a batch job, with tiny models: a zoo model by its name on a Kaggle folder, and every method on one of ours."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from standin_hub import TOKEN, USER, StandInHub
+from test_kaggle import test_rows, train_rows, write_csv
+
+from helpers.assets import ROOT
+from helpers.data import ELEVEN_EMOTIONS
+from helpers.kaggle import check_submission, read_questions
+from helpers.models import load_saved_classifier
+from helpers.zoo import find_defaults
+
+NOTEBOOK = ROOT / "notebooks" / "04_lora_multilabel.ipynb"
+NAMES = list(ELEVEN_EMOTIONS)
+
+
+def run_notebook(hub, folder, **parameters) -> tuple[subprocess.CompletedProcess, dict]:
+    """Run papermill as the notebook says, with no network but `hub`; return the process and metrics.json if there is one."""
+    given = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
+    command = [sys.executable, "-m", "papermill", str(NOTEBOOK), str(folder / "out.ipynb"), "-k", "python3", *given]
+    variables = hub.environment(folder / "hf", token=TOKEN) | {
+        "PYTHONPATH": str(ROOT),
+        "COURSE_RUNS": str(folder / "runs"),
+        "OMP_NUM_THREADS": "1",
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | variables
+    done = subprocess.run(command, env=environment, cwd=ROOT / "notebooks", capture_output=True, text=True, timeout=500)
+    found = list((folder / "runs").rglob("metrics.json"))
+    return done, json.loads(found[0].read_text()) if found else {}
+
+
+@pytest.fixture
+def competition(tmp_path):
+    folder = tmp_path / "competition"
+    folder.mkdir()
+    write_csv(folder / "train.csv", train_rows(150))
+    write_csv(folder / "test.csv", test_rows(9))
+    return folder
+
+
+def test_a_zoo_model_by_its_name_on_a_kaggle_folder(competition, tmp_path):
+    """papermill notebooks/04_lora_multilabel.ipynb … -p model distilroberta-base -p dataset <Kaggle folder>"""
+    with StandInHub() as hub:
+        done, record = run_notebook(
+            hub,
+            tmp_path,
+            model="distilroberta-base",
+            dataset=competition,
+            epochs=1,
+            comparison_examples=0,
+            max_length=32,
+        )
+        downloads = hub.downloads()
+    assert done.returncode == 0, done.stderr[-3000:]
+    zoo = find_defaults("distilroberta-base")
+    assert (record["model"], record["revision"], record["method"]) == (zoo["model"], zoo["revision"], "full")
+    assert (record["learning_rate"], record["batch_size"], record["epochs"]) == (
+        zoo["learning_rate"],
+        zoo["batch_size"],
+        1,
+    )
+    assert all(zoo["model"] in path for path in downloads)
+    (folder,) = (tmp_path / "runs" / "04_lora_multilabel").iterdir()
+    questions = read_questions(competition, NAMES)
+    assert "9 rows, IDs in the order of test.csv" in check_submission(folder / "submission.csv", questions, NAMES)
+    _, _, settings = load_saved_classifier(folder / "model")
+    assert len(settings["thresholds"]) == 11 and settings["max_length"] == 32
+    assert record["sizes"]["train"] + record["sizes"]["validation"] + record["sizes"]["test"] == 150
+
+
+def test_all_comparisons_and_an_adapter_that_is_published(competition, tmp_path):
+    """Qwen2.5-0.5B is LoRA by the table; here rank and method are overridden, and the run is pushed to the Hub."""
+    (competition / "test.csv").unlink()
+    repository = f"{USER}/tweets"
+    with StandInHub() as hub:
+        done, record = run_notebook(
+            hub, tmp_path, model="Qwen/Qwen2.5-0.5B", method="qlora", rank=4, dataset=competition, epochs=1,
+            comparison_examples=60, decoder="Qwen2.5-0.5B", decoder_examples=30, gradient_checkpointing=True,
+            tracker="tensorboard", keep="f1_then_loss", loss="asymmetric", threshold="global", push_to=repository,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        published = hub.repositories[("models", repository)].files()
+    assert (record["method"], record["loss_name"], record["thresholds_kind"]) == ("qlora", "asymmetric", "global")
+    assert 0 < record["parameters_trainable"] < record["parameters_total"]
+    assert np.isfinite(record["decoder_f1_macro"])
+    assert {"adapter_model.safetensors", "adapter_config.json", "classifier.json", "README.md"} <= set(published)
+    assert b"base_model: Qwen/Qwen2.5-0.5B" in published["README.md"]
+    (folder,) = (tmp_path / "runs" / "04_lora_multilabel").iterdir()
+    curves = {path.parts[-3] for path in folder.rglob("events.out.tfevents*")}
+    assert {"bce", "lora", "probe"} <= {part for path in folder.rglob("events.out.tfevents*") for part in path.parts}, (
+        curves
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"model": "Qwen2.5-1.5B"}, "notebook 05's: classify with it by method='qlora'"),
+        ({"dataset": "moments", "label_column": "emotion"}, "has one label per text: take notebook 01"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_sentence(parameters, message, tmp_path):
+    with StandInHub(filled=False) as hub:
+        done, _ = run_notebook(hub, tmp_path, **parameters)
+    assert done.returncode != 0 and message in done.stderr
