@@ -325,21 +325,29 @@ def _to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], 
     return Dataset.from_dict(content, features=Features(features))
 
 
-def take_examples(data: LoadedData, max_train_examples: int | None, seed: int = 0) -> LoadedData:
-    """Return `data` with at most `max_train_examples` training rows: for one label per text in the labels' ratios,
-    for several at random."""
-    train = data.splits["train"]
-    if max_train_examples is None or max_train_examples >= len(train):
-        return data
-    if max_train_examples < 2 * len(data.label_names):
-        raise DataError(f"max_train_examples={max_train_examples} is too few for {len(data.label_names)} labels.")
-    order = np.random.default_rng(seed).permutation(len(train))
-    if not data.multilabel:  # interleave the labels in proportion: sort by each row's rank within its own label
-        label = np.asarray(train["label"])[order]
+def take_examples(
+    data: LoadedData, max_train_examples: int | None, seed: int = 0, max_validation_examples: int | None = None
+) -> LoadedData:
+    """Return `data` with at most `max_train_examples` training rows, and at most `max_validation_examples` to choose by:
+    for one label per text in the labels' ratios, for several at random."""
+    limits = {"train": max_train_examples, "validation": max_validation_examples}
+    splits = dict(data.splits)
+    for name, limit in limits.items():
+        if limit is not None and limit < len(splits[name]):
+            if limit < 2 * len(data.label_names):
+                raise DataError(f"max_{name}_examples={limit} is too few for {len(data.label_names)} labels.")
+            splits[name] = splits[name].select(_choose_rows(splits[name], limit, data.multilabel, seed))
+    unchanged = all(splits[name] is data.splits[name] for name in limits)
+    return data if unchanged else LoadedData(DatasetDict(splits), data.label_names, data.multilabel, data.notes)
+
+
+def _choose_rows(split: Dataset, count: int, multilabel: bool, seed: int) -> np.ndarray:
+    order = np.random.default_rng(seed).permutation(len(split))
+    if not multilabel:  # interleave the labels in proportion: sort by each row's rank within its own label
+        label = np.asarray(split["label"])[order]
         rank = pd.Series(label).groupby(label).cumcount() / pd.Series(label).groupby(label).transform("size")
         order = order[np.argsort(rank.to_numpy(), kind="stable")]
-    smaller = DatasetDict({**data.splits, "train": train.select(np.sort(order[:max_train_examples]))})
-    return LoadedData(smaller, data.label_names, data.multilabel, data.notes)
+    return np.sort(order[:count])
 
 
 def balance_table(data: LoadedData) -> pd.DataFrame:

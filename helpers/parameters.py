@@ -10,6 +10,7 @@ COUNTS = (
     "batch_size",
     "max_length",
     "max_train_examples",
+    "max_validation_examples",
     "max_tokens",
     "seeds",
     "folds",

@@ -509,6 +509,17 @@ def test_take_examples_keeps_ratios_and_leaves_the_other_splits_alone(tmp_path, 
     assert smaller.splits["validation"] is data.splits["validation"] and smaller.splits["test"] is data.splits["test"]
 
 
+def test_take_examples_can_limit_validation_too(tmp_path):
+    data = skewed_data(tmp_path)
+    smaller = take_examples(data, None, max_validation_examples=20)
+    assert {name: len(split) for name, split in smaller.splits.items()} == {
+        name: 20 if name == "validation" else len(split) for name, split in data.splits.items()
+    }
+    assert set(smaller.splits["validation"]["text"]) <= set(data.splits["validation"]["text"])
+    with pytest.raises(DataError, match="max_validation_examples=5 is too few"):
+        take_examples(data, None, max_validation_examples=5)
+
+
 def test_take_examples_draws_by_seed_without_repetition(tmp_path):
     data = skewed_data(tmp_path)
     draws = [list(take_examples(data, 50, seed=seed).splits["train"]["text"]) for seed in (0, 0, 1)]
