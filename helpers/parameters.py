@@ -13,7 +13,6 @@ COUNTS = (
     "max_validation_examples",
     "max_tokens",
     "seeds",
-    "folds",
     "rank",
     "decoder_examples",
 )
@@ -61,8 +60,8 @@ def _check_value(name: str, value) -> None:
         raise ValueError(f"comparison_examples={value!r}: it must be a whole number; 0 leaves the comparisons out.")
     if name == "seed" and not (whole and 0 <= value < 2**32):
         raise ValueError(f"seed={value!r}: it must be a whole number, and not negative.")
-    if name == "learning_rate" and not (isinstance(value, int | float) and 0 < value < 1):
-        raise ValueError(f"learning_rate={value!r}: it must lie between 0 and 1; try 2e-5 to 2e-4.")
+    if name.endswith("learning_rate") and not (isinstance(value, int | float) and 0 < value < 1):
+        raise ValueError(f"{name}={value!r}: it must lie between 0 and 1; try 2e-5 to 2e-4.")
     if name in SWITCHES and not isinstance(value, bool):
         raise ValueError(f"{name}={value!r}: it must be True or False.")
     if name in (*NAMES, *MODELS, *DATASETS) and not (isinstance(value, str) and value.strip()):

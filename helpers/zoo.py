@@ -23,7 +23,7 @@ def read_zoo(path: Path = ZOO) -> pd.DataFrame:
 def find_row(model: str, path: Path = ZOO) -> dict | None:
     """Return the row of `model`, given its short name, its Hub id, or the end of it, in any case; None if not listed."""
     zoo = read_zoo(path)
-    wanted = model.lower()
+    wanted = str(model).lower()  # what is no text is refused later, with the other parameters
     for name, row in zoo.iterrows():
         if wanted in (name.lower(), row["hub_id"].lower(), row["hub_id"].split("/")[-1].lower()):
             return {"name": name} | {key: None if pd.isna(value) else value for key, value in row.items()}

@@ -15,7 +15,15 @@ from helpers.notebooks import list_parameters
 OFFLINE = Path(__file__).resolve().parent / "offline"
 
 # Small, for tests that ask whether a notebook runs and not what it finds. A notebook takes those that it knows.
-REDUCED = {"epochs": 1, "max_train_examples": 96, "max_length": 48, "seeds": 1, "folds": 2}
+REDUCED = {
+    "epochs": 1,
+    "max_train_examples": 96,
+    "max_validation_examples": 40,
+    "max_length": 48,
+    "seeds": 1,
+    "comparison_examples": 60,
+    "decoder_examples": 40,
+}
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,14 @@ def test_of_several_processes_of_one_run_only_the_first_takes_the_folder(other_r
 
 # A notebook's kernel -------------------------------------------------------------------------------------------------
 
-TRAINING_NOTEBOOKS = [path for path in find_notebooks() if path.stem[:2] == "01"]
+STOPPED = [
+    pytest.param(
+        path, end, id=f"{path.stem}-{end}", marks=pytest.mark.long if (number, end) != ("01", "interrupted") else ()
+    )
+    for number in ("01", "04")
+    for path in find_notebooks(number)
+    for end in ("interrupted", "killed")
+]
 
 
 def kernel_of(process: subprocess.Popen):
@@ -180,12 +187,12 @@ def wait_for(condition, seconds: float = 120) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither signal")
-@pytest.mark.parametrize("end", ["interrupted", pytest.param("killed", marks=pytest.mark.long)])
-@pytest.mark.parametrize("notebook", TRAINING_NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook, end", STOPPED)
 def test_a_notebook_that_was_stopped_in_training_goes_on_when_run_again(notebook, end, tmp_path):
     """Ctrl-C (or the stop button) and a dead kernel, in the middle of training. Two runs of a notebook, 25 s each."""
     with StandInHub() as hub:
-        parameters = reduced_parameters(notebook, profile="gpu", run_name="stopped") | {"epochs": 40}
+        parameters = reduced_parameters(notebook, profile="gpu", run_name="stopped", comparison_examples=0)
+        parameters |= {"epochs": 40}
         variables = hub.environment(tmp_path / "hf", token=TOKEN) | {"COURSE_PROGRESS": "lines"}
         environment = offline_environment(tmp_path, **variables)
         process = start_notebook(notebook, tmp_path, parameters, environment)
