@@ -104,7 +104,7 @@ def load_tokenizer(model: str, *, revision: str | None = None):
     from transformers import AutoTokenizer
 
     asset = find_model(model, revision=revision)
-    with explain_hub_errors(model):
+    with explain_hub_errors(model, asset.location):
         tokenizer = AutoTokenizer.from_pretrained(asset.location, revision=asset.revision)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token_id is None:
@@ -136,7 +136,7 @@ def load_classifier(
     asset = find_model(model, revision=revision)
     if asset.is_local:
         logging.disable_progress_bar()  # for a fifth of a second
-    with explain_hub_errors(model):
+    with explain_hub_errors(model, asset.location):
         config = AutoConfig.from_pretrained(asset.location, revision=asset.revision)
         _prepare_config(config)
         backbone = AutoModel.from_pretrained(
