@@ -4,7 +4,6 @@ LoRA (Hu et al., 2021) freezes a matrix W and learns a thin product B A beside i
 frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 04, section 6.
 """
 
-import json
 import logging
 import warnings
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 
 from helpers.device import Device, find_device
 from helpers.models import TextClassifier, load_classifier, use_byte_dropout
-from helpers.runs import atomic_folder
+from helpers.runs import atomic_folder, read_json, write_json
 
 ADAPTER_FILE = "adapter_config.json"
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a hint about an optional kernel for CPUs
@@ -156,7 +155,7 @@ def save_adapter(classifier, tokenizer, folder: str | Path, *, base: str, revisi
         classifier.save_pretrained(work, save_embedding_layers=False)
         (work / "README.md").unlink(missing_ok=True)  # peft's empty form; helpers.hub writes a real card
         tokenizer.save_pretrained(work)
-        (work / "classifier.json").write_text(json.dumps(own | extra, indent=2) + "\n", encoding="utf-8")
+        write_json(work / "classifier.json", own | extra)
     return Path(folder)
 
 
@@ -174,7 +173,7 @@ def load_adapter(
     folder = Path(folder)
     if not (folder / ADAPTER_FILE).exists() or not (folder / "classifier.json").exists():
         raise FileNotFoundError(f"{folder} holds no saved adapter (no {ADAPTER_FILE}): train and save one first.")
-    settings = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+    settings = read_json(folder / "classifier.json")
     quantised = settings["four_bit"] if four_bit is None else four_bit
     classifier = load_classifier(
         settings["base"],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -102,15 +103,51 @@ def read_fetched(cache: Path = CACHE) -> dict:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
+def _is_cut_off() -> bool:
+    """Return whether no connection to the Hub can be made at all, twice in a row; one that is only slow is a connection."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session, httpx
+
+    for pause in (1, 0):
+        try:
+            get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            return False
+        except httpx.ConnectError:  # no such host, no route, refused
+            time.sleep(pause)
+        except (httpx.HTTPError, OSError):  # too slow, or offline mode: the Hub's client knows what to do
+            return False
+    return True
+
+
 @contextmanager
-def explain_hub_errors(name: str) -> Iterator[None]:
-    """Turn the many ways in which the Hub can be out of reach into one sentence with a remedy."""
+def _without_waiting(location: str) -> Iterator[None]:
+    """Without a network, use the Hub client's offline mode inside the block: else it tries for 23 s, several times over.
+
+    What it has in its own cache is found all the same.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or (not Path(location).exists() and _is_cut_off())
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def explain_hub_errors(name: str, location: str | None = None) -> Iterator[None]:
+    """Turn the many ways in which the Hub can be out of reach into one sentence with a remedy.
+
+    `location` is where `name` is loaded from, if not from the Hub: then nothing asks whether there is a network.
+    """
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     from huggingface_hub.utils import httpx
     from safetensors import SafetensorError
 
     try:
-        yield
+        with _without_waiting(location or name):
+            yield
     except SafetensorError as error:
         raise AssetError(
             f"The weights of {name!r} are no readable safetensors file: fetch or copy them again."

@@ -31,6 +31,13 @@ class EncodedTexts:
         return np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
 
 
+def count_tokens(texts, tokenizer) -> np.ndarray:
+    """Return how many tokens each text has before anything is cut off, special tokens included, shape `(rows,)`."""
+    texts = list(texts)  # a tokenizer refuses an empty list
+    ids = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
+    return np.array([len(row) for row in ids], dtype=np.int64)
+
+
 def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts:
     """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too."""
     texts = list(texts)

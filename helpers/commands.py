@@ -1,6 +1,5 @@
 """The work behind `python -m helpers train`, `evaluate` and `predict`: lines to print, and errors in one sentence."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from helpers.evaluation import bootstrap_intervals, compute_metrics, decide, per
 from helpers.experiment import Recipe, train_run
 from helpers.inference import Predictor
 from helpers.models import load_tokenizer
-from helpers.runs import open_run_folder
+from helpers.runs import open_run_folder, read_json
 from helpers.training import TrainingConfig, TrainingError
 
 
@@ -36,7 +35,7 @@ def evaluate_run(
     folder = Path(folder)
     predictor = Predictor.load(folder)
     own = folder / "config.json"
-    config = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
+    config = read_json(own) if own.exists() else {}
     if dataset is None:
         if "dataset_location" not in config:
             raise FileNotFoundError(f"{folder} does not say on which data it was trained: name some with --dataset.")

@@ -14,6 +14,7 @@ import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from helpers.assets import find_dataset
+from helpers.batching import count_tokens
 from helpers.tables import SPLITS, DataError, Table, read_hub_tables, read_local_tables
 
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
@@ -367,6 +368,6 @@ def length_table(texts: Sequence[str], tokenizer=None) -> pd.DataFrame:
     """Return median, 95th percentile and maximum of the lengths in characters, words and (with a tokenizer) tokens."""
     lengths = {"characters": [len(text) for text in texts], "words": [len(text.split()) for text in texts]}
     if tokenizer is not None:
-        lengths["tokens"] = [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
+        lengths["tokens"] = count_tokens(texts, tokenizer)
     quantiles = {unit: np.quantile(values, [0.5, 0.95, 1.0], method="inverted_cdf") for unit, values in lengths.items()}
     return pd.DataFrame(quantiles, index=["median", "95 % are at most", "longest"]).T

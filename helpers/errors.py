@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers.batching import EncodedTexts
+from helpers.batching import EncodedTexts, count_tokens
 from helpers.device import Device
 from helpers.evaluation import compute_rows
 from helpers.models import pool
@@ -58,7 +58,7 @@ def learn_polar_words(texts, labels, *, min_texts: int = 10, min_share: float = 
 
 def find_truncated(texts, tokenizer, max_length: int) -> np.ndarray:
     """Return whether each text has more than `max_length` tokens, special tokens included, and so loses its end."""
-    return np.array([len(ids) > max_length for ids in tokenizer(list(texts), verbose=False)["input_ids"]], dtype=bool)
+    return count_tokens(texts, tokenizer) > max_length
 
 
 def find_types(texts, *, train_texts, train_labels, truncated: np.ndarray) -> pd.DataFrame:

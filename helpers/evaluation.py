@@ -84,24 +84,27 @@ def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 def compute_metrics(labels: np.ndarray, predictions: np.ndarray, label_names: list[str]) -> dict:
     """Return accuracy, precision, recall and F1 (macro, micro, weighted) and a dictionary `per_class`.
 
-    Macro F1 averages over all of `label_names`, so that a label which is never predicted counts with 0. For several
-    labels per text, accuracy is the share of rows with every label right.
+    Macro F1 averages over the labels that occur: one that is never predicted counts with 0, but one that occurs neither
+    in `labels` nor in `predictions` has no F1 and is left out (in `per_class` it has zeros). For several labels per text
+    every one counts, and accuracy is the share of rows with every label right. Both as in scikit-learn and `fast_score`.
     """
     labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
-    classes = list(range(len(label_names)))
-    score = {"labels": classes, "zero_division": 0.0}
+    classes = np.arange(len(label_names))
+    occurring = classes if labels.ndim == 2 else np.union1d(labels, predictions)
     metrics = {"accuracy": float(accuracy_score(labels, predictions))}
     for average in ("macro", "micro", "weighted"):
-        precision, recall, f1, _ = precision_recall_fscore_support(labels, predictions, average=average, **score)
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            labels, predictions, average=average, labels=occurring, zero_division=0.0
+        )
         metrics |= {
             f"precision_{average}": float(precision),
             f"recall_{average}": float(recall),
             f"f1_{average}": float(f1),
         }
-    each = zip(label_names, *precision_recall_fscore_support(labels, predictions, average=None, **score), strict=True)
+    scores = precision_recall_fscore_support(labels, predictions, average=None, labels=classes, zero_division=0.0)
     metrics["per_class"] = {
         name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-        for name, p, r, f, n in each
+        for name, p, r, f, n in zip(label_names, *scores, strict=True)
     }
     return metrics
 

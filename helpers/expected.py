@@ -1,12 +1,11 @@
 """Expected results: the band in which a metric of a notebook lies, measured over several seeds and kept as data."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from helpers.assets import ROOT
-from helpers.runs import write_json
+from helpers.runs import read_json, write_json
 
 BANDS = ROOT / "data" / "expected.json"
 
@@ -16,7 +15,7 @@ def find_bands(record: dict, bands: Path = BANDS) -> dict[str, tuple[float, floa
 
     Another model, dataset, number of examples or of epochs is another experiment, for which nothing is expected: {}.
     """
-    known = json.loads(bands.read_text(encoding="utf-8")) if bands.exists() else {}
+    known = read_json(bands) if bands.exists() else {}
     entry = known.get(record["notebook"], {})
     if not entry or any(entry.get("settings", {}).get(name) != value for name, value in _settings(record).items()):
         return {}
@@ -65,6 +64,6 @@ def write_bands(records: list[dict], metrics: tuple[str, ...], bands: Path = BAN
         "seen": seen,
         "bands": limits,
     }
-    known = json.loads(bands.read_text(encoding="utf-8")) if bands.exists() else {}
+    known = read_json(bands) if bands.exists() else {}
     write_json(bands, dict(sorted((known | {first["notebook"]: entry}).items())))
     return entry

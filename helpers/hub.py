@@ -3,12 +3,11 @@
 Nothing is published unless you ask for it by name. Taught in notebook 04, section 10.
 """
 
-import json
 from pathlib import Path
 
 from helpers.assets import AssetError, explain_hub_errors
 from helpers.bootstrap import REPOSITORY
-from helpers.runs import atomic_path
+from helpers.runs import atomic_path, read_json
 
 CARD = "README.md"
 
@@ -49,8 +48,8 @@ def _is_logged_in() -> bool:
 def make_model_card(run_folder: str | Path) -> str:
     """Return the card of a run in Markdown: what it is, what it was trained on, how well it does, where it will fail."""
     run_folder = Path(run_folder)
-    record = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
-    settings = json.loads((run_folder / "model" / "classifier.json").read_text(encoding="utf-8"))
+    record = read_json(run_folder / "metrics.json")
+    settings = read_json(run_folder / "model" / "classifier.json")
     adapter = (run_folder / "model" / "adapter_config.json").exists()
     lines = [
         *_front_matter(record, adapter),

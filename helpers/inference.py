@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.batching import EncodedTexts, encode_texts
+from helpers.batching import EncodedTexts, count_tokens, encode_texts
 from helpers.device import Device, find_device
 from helpers.evaluation import decide, predict_logits, probabilities
 from helpers.models import load_saved_classifier
@@ -80,11 +80,11 @@ class Predictor:
                 )
         if not texts:
             return []
-        lengths = [len(ids) for ids in self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+        truncated = count_tokens(texts, self.tokenizer) > self.max_length
         rows = self.predict_probabilities(texts)
         return [
-            self._describe(text, row, truncated=length > self.max_length)
-            for text, row, length in zip(texts, rows, lengths, strict=True)
+            self._describe(text, row, truncated=bool(cut))
+            for text, row, cut in zip(texts, rows, truncated, strict=True)
         ]
 
     def predict_one(self, text: str) -> Prediction:

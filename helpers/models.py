@@ -1,6 +1,5 @@
 """A classifier on any transformer backbone: pooled hidden states, dropout, one linear layer. Save and load without pickle."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from helpers.assets import explain_hub_errors, find_model
-from helpers.runs import atomic_folder
+from helpers.runs import atomic_folder, read_json, write_json
 
 POOLINGS = ("cls", "mean", "last")
 
@@ -104,7 +103,7 @@ def load_tokenizer(model: str, *, revision: str | None = None):
     from transformers import AutoTokenizer
 
     asset = find_model(model, revision=revision)
-    with explain_hub_errors(model):
+    with explain_hub_errors(model, asset.location):
         tokenizer = AutoTokenizer.from_pretrained(asset.location, revision=asset.revision)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token_id is None:
@@ -136,7 +135,7 @@ def load_classifier(
     asset = find_model(model, revision=revision)
     if asset.is_local:
         logging.disable_progress_bar()  # for a fifth of a second
-    with explain_hub_errors(model):
+    with explain_hub_errors(model, asset.location):
         config = AutoConfig.from_pretrained(asset.location, revision=asset.revision)
         _prepare_config(config)
         backbone = AutoModel.from_pretrained(
@@ -193,7 +192,7 @@ def save_classifier(classifier: TextClassifier, tokenizer, folder: str | Path, *
             "pooling": classifier.pooling,
             "dropout": classifier.dropout.p,
         }
-        (work / "classifier.json").write_text(json.dumps(own | extra, indent=2) + "\n", encoding="utf-8")
+        write_json(work / "classifier.json", own | extra)
     return Path(folder)
 
 
@@ -211,7 +210,7 @@ def load_saved_classifier(folder: str | Path, *, attention: str = "sdpa"):
         return load_adapter(folder, attention=attention)
     if not (folder / "classifier.json").exists():
         raise FileNotFoundError(f"{folder} holds no saved classifier (no classifier.json): train and save one first.")
-    settings = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+    settings = read_json(folder / "classifier.json")
     config = AutoConfig.from_pretrained(folder)
     backbone = AutoModel.from_config(config, attn_implementation=attention, dtype=torch.float32)
     own = (settings["label_names"], settings["multilabel"], settings["pooling"], settings["dropout"])

@@ -1,6 +1,5 @@
 """The notebooks as files: find them, list their parameters, execute them headlessly, refresh their stored outputs."""
 
-import json
 import os
 import re
 import sys
@@ -12,7 +11,7 @@ import nbformat
 
 from helpers.assets import ROOT
 from helpers.expected import judge
-from helpers.runs import RUNS
+from helpers.runs import RUNS, read_json
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -78,7 +77,7 @@ def run_headless(notebook: Path, parameters: dict | None = None, runs: Path = RU
 
 def _newest_record(folder: Path, since: float) -> dict | None:
     fresh = [path for path in folder.glob("*/metrics.json") if path.stat().st_mtime >= since - 1]
-    return json.loads(max(fresh, key=lambda p: p.stat().st_mtime).read_text(encoding="utf-8")) if fresh else None
+    return read_json(max(fresh, key=lambda p: p.stat().st_mtime)) if fresh else None
 
 
 def summary_lines(outcomes: list[Outcome]) -> list[str]:

@@ -34,8 +34,14 @@ def prefetch_from_hub(name: str, cache: Path = CACHE) -> dict:
         folder = cache / "hub" / f"{name.replace('/', '--')}-{info.sha[:12]}"
         partial = folder.with_name(f".{folder.name}")
         one = read_manifest()["hub"].get(name, {}).get("folder")  # of a repository that holds several datasets
-        patterns = {"allow_patterns": f"{one}/*" if one else WANTED[kind], "ignore_patterns": UNWANTED[kind]}
-        snapshot_download(name, repo_type=kind, revision=info.sha, local_dir=partial, **patterns)
+        snapshot_download(
+            name,
+            repo_type=kind,
+            revision=info.sha,
+            local_dir=partial,
+            allow_patterns=f"{one}/*" if one else WANTED[kind],
+            ignore_patterns=UNWANTED[kind],
+        )
         checksums = _check_files(name, kind, info.sha, partial)
     if kind == "model" and not any(path.endswith(".safetensors") for path in checksums):
         raise AssetError(f"{name!r} has no weights as safetensors, only as a pickle: choose another model.")

@@ -320,8 +320,9 @@ def _explain_lack_of_memory(config: TrainingConfig):
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in str(error).lower():
             raise
         raise TrainingError(
-            f"Out of memory. Lower max_tokens (now {config.max_tokens} padded tokens per pass): the result stays the "
-            "same, only slower. If one text alone is too much, lower max_length."
+            f"Out of memory. Lower max_tokens (now {config.max_tokens} padded tokens per pass; a setting of "
+            "TrainingConfig): the result stays the same, only slower. Where that is no parameter, lower batch_size (now "
+            f"{config.batch_size} texts); if one text alone is too much, lower max_length."
         ) from error
 
 

@@ -10,9 +10,11 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import errors as hub_errors
+from huggingface_hub import is_offline_mode
 from huggingface_hub.utils import httpx as hub_http  # httpx or httpx2, whichever this version of the Hub client uses
 
 from helpers.assets import (
@@ -336,12 +338,53 @@ CAUSE = (
     ],
 )
 def test_hub_error_becomes_one_sentence_with_a_remedy(error, words):
-    with pytest.raises(AssetError, match=words) as caught, explain_hub_errors("a/b"):
+    with pytest.raises(AssetError, match=words) as caught, explain_hub_errors("a/b", str(ROOT)):
         raise error
     assert is_one_sentence(str(caught.value)) and "'a/b'" in str(caught.value)
     assert caught.value.__cause__ is error
 
 
 def test_other_errors_pass_through_unchanged():
-    with pytest.raises(ZeroDivisionError), explain_hub_errors("a/b"):
+    with pytest.raises(ZeroDivisionError), explain_hub_errors("a/b", str(ROOT)):
         print(1 / 0)
+
+
+def answers(*outcomes):
+    """Return what stands in for the Hub client's session: each request meets the next of `outcomes`."""
+    left = list(outcomes)
+
+    def head(address, timeout):
+        outcome = left.pop(0)
+        if outcome:
+            raise outcome
+
+    return lambda: SimpleNamespace(head=head)
+
+
+NO_ROUTE = hub_http.ConnectError("[Errno -3] Temporary failure in name resolution")
+
+
+@pytest.mark.parametrize(
+    "outcomes, cut_off",
+    [
+        pytest.param([None], False, id="answers"),
+        pytest.param([NO_ROUTE, NO_ROUTE], True, id="no network"),
+        pytest.param([NO_ROUTE, None], False, id="a hiccup"),
+        pytest.param([hub_http.ConnectTimeout("slow")], False, id="slow to connect"),
+        pytest.param([hub_http.ReadTimeout("slow")], False, id="slow to answer"),
+        pytest.param([hub_http.ProxyError("407")], False, id="a proxy"),
+    ],
+)
+def test_only_a_missing_network_makes_the_hubs_client_give_up_at_once(outcomes, cut_off, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils.get_session", answers(*outcomes))
+    monkeypatch.setattr("helpers.assets.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with explain_hub_errors("a/b"):
+        assert is_offline_mode() == cut_off
+    assert not is_offline_mode()  # a network that comes back is used
+
+
+def test_what_is_on_this_machine_asks_for_no_network(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils.get_session", answers())
+    with explain_hub_errors("a/b", str(ROOT)):
+        assert not is_offline_mode()

@@ -442,7 +442,9 @@ def test_lack_of_memory_names_the_setting_that_helps(models, error):
         raise error
 
     config = dataclasses.replace(CONFIG, max_tokens=777)
-    with pytest.raises(TrainingError, match=r"Lower max_tokens \(now 777 .*lower max_length") as caught:
+    with pytest.raises(
+        TrainingError, match=r"Lower max_tokens \(now 777 .*lower batch_size \(now \d+ .*lower max_length"
+    ) as caught:
         toy_fit(new_classifier(models["bert"]), config, loss_function=loss_that(fail, at_call=2))
     assert caught.value.__cause__ is error
 
