@@ -5,13 +5,14 @@ BIN := .venv/bin
 PY := $(BIN)/python
 STAMP := .venv/.complete
 
-.PHONY: help setup run test test-long repository lab lint bench figures refresh clean
+.PHONY: help setup run test test-long test-lowest repository lab lint bench figures refresh clean
 
 help:
 	@echo "make run [NB=01]   execute the notebooks on this machine, end with a table"
 	@echo "make lab           open them in JupyterLab"
 	@echo "make test          unit tests, then every notebook against its stored outputs"
 	@echo "make test-long     the tests that cost minutes each"
+	@echo "make test-lowest   the tests with the lowest versions that requirements.txt allows"
 	@echo "make lint | bench | figures | refresh [NB=01] | clean"
 
 setup: $(STAMP)
@@ -37,6 +38,10 @@ test: setup
 test-long: setup
 	@$(PY) -m pytest -m long tests
 
+# In an environment of their own (.venv-lowest, 6 GB); Python 3.11.
+test-lowest: $(STAMP)
+	@$(PY) tests/lowest_versions.py
+
 lab: setup
 	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
@@ -58,4 +63,4 @@ repository: $(STAMP)
 	@$(PY) -m helpers repository $(NAME)
 
 clean:
-	rm -rf .venv runs data/cache
+	rm -rf .venv .venv-lowest runs data/cache
