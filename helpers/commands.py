@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from datasets import concatenate_datasets
 
+from helpers.bulk import predict_file
 from helpers.data import SPLITS, DataError, LoadedData, load_data, take_examples
 from helpers.device import find_device
 from helpers.evaluation import bootstrap_intervals, compute_metrics, decide, per_class_table
@@ -112,6 +113,18 @@ def score_lines(metrics: dict, intervals: dict, notes: list[str]) -> list[str]:
         lines.append(f"{name:<10} {metrics[name]:.3f}   (95 % interval {low:.3f} to {high:.3f})")
     table = per_class_table(metrics)
     return lines + table.to_string(float_format="{:.3f}".format).splitlines()
+
+
+def predict_file_lines(predictor: Predictor, source: Path, target: Path, text_column: str | None) -> list[str]:
+    """Predict the rows of `source` into `target`; return what there is to say of it, as lines of text."""
+    report = predict_file(predictor, source, target, text_column=text_column)
+    lines = []
+    if report.blank_rows:
+        lines.append(f"Note: {report.blank_rows:,} blank rows were left out.")
+    if report.truncated:
+        lines.append(f"Warning: of {report.truncated:,} texts only the first {predictor.max_length} tokens were read.")
+    speed = f"{report.seconds:.0f} s, {report.rows / report.seconds:,.0f} per second"
+    return [*lines, f"{report.rows:,} texts predicted ({speed}): {target}"]
 
 
 def answer_lines(predictor: Predictor, texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
