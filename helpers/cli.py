@@ -135,8 +135,9 @@ def train(
     seed: int = 0,
     run_name: Annotated[str | None, typer.Option(help="the run's folder is runs/cli/<run_name>")] = None,
 ):
-    """Train a classifier, score it on the test split, and leave a run folder."""
+    """Train a classifier, score it on the test split, and leave a run folder. Under torchrun, on several GPUs."""
     from helpers.commands import train_from_command_line
+    from helpers.processes import is_main_process, leave_processes
     from helpers.training import TrainingConfig
 
     rate = learning_rate or {"lora": 1e-3}.get(method, 2e-4)
@@ -153,7 +154,9 @@ def train(
         max_train_examples=max_train_examples,
         run_name=run_name,
     ):
-        print(line, flush=True)
+        if is_main_process():
+            print(line, flush=True)
+    leave_processes()
 
 
 @app.command()

@@ -15,6 +15,7 @@ from helpers.evaluation import bootstrap_intervals, compute_metrics, decide, per
 from helpers.experiment import Recipe, train_run
 from helpers.inference import Predictor
 from helpers.models import load_tokenizer
+from helpers.processes import main_process_first
 from helpers.runs import open_run_folder
 from helpers.training import TrainingConfig, TrainingError
 
@@ -87,17 +88,17 @@ def train_from_command_line(
 ) -> Iterator[str]:
     """Train as `python -m helpers train` asks for; yield what it prints. Nothing is written before all input was checked."""
     recipe = Recipe(model, config, method, pooling=pooling, max_length=max_length)
-    corpus = load_data(dataset, text_column=text_column, label_column=label_column, seed=config.seed)
-    corpus = take_examples(corpus, max_train_examples, config.seed)
-    load_tokenizer(model)  # a model that cannot be had is found out now
+    device, columns = find_device(), {"text_column": text_column, "label_column": label_column}
+    slug = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-") for name in (dataset, model))
+    with main_process_first(device):
+        corpus = take_examples(load_data(dataset, seed=config.seed, **columns), max_train_examples, config.seed)
+        load_tokenizer(model)  # a model that cannot be had is found out now
+        folder = open_run_folder("cli", run_name or f"{slug}-seed{config.seed}")
     yield from corpus.notes
     names = ", ".join(corpus.label_names)
     yield f"{', '.join(f'{name} {len(split):,}' for name, split in corpus.splits.items())} · {names}"
-    slug = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-") for name in (dataset, model))
-    folder = open_run_folder("cli", run_name or f"{slug}-seed{config.seed}")
-    columns = {"text_column": text_column, "label_column": label_column}
     try:
-        run = train_run(corpus, recipe, folder, dataset=dataset, notebook="cli", device=find_device(), **columns)
+        run = train_run(corpus, recipe, folder, dataset=dataset, notebook="cli", device=device, **columns)
     except TrainingError as error:
         raise ValueError(str(error)) from error  # said in one sentence
     yield f"trained in {run.result.train_seconds:.0f} s, best epoch {run.result.best_epoch} of {config.epochs}"
