@@ -157,6 +157,7 @@ def fit(
     classifier.eval()
     if folder and accelerator.is_main_process:
         remove_checkpoint(folder)
+    accelerator.wait_for_everyone()  # another run in this folder must not find half a checkpoint
     return TrainingResult(
         history=pd.DataFrame(state.history),
         step_losses=state.step_losses,

@@ -114,8 +114,13 @@ def test_one_of_two_processes_prints_and_writes(two):
     wrote = who_wrote(folder)
     assert {"seen-0.json"} < wrote["0"] and wrote["1"] == {"seen-1.json"}  # the script's own
     lines = [line for line in output.splitlines() if line.startswith("epoch ")]
-    assert len(lines) == 3 * 4  # three epochs of four runs, each epoch once
+    assert len(lines) == 3 * 4 + 1  # three epochs of four runs, each epoch once; one of the run that does not go on
     assert not (folder / "runs" / "full" / "checkpoint").exists()
+
+
+def test_a_checkpoint_that_not_all_machines_see_is_refused(two):
+    for rank, seen in enumerate(two[2]):
+        assert f"apart-{rank}" in seen["apart"] and "is there for 1 of 2 processes" in seen["apart"]
 
 
 def own_file(folder):
