@@ -63,10 +63,17 @@ def load_checkpoint(
     """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
 
     Without a checkpoint, the state is that of a run that has not begun, and the weights are empty.
-    Raises `ValueError` when the checkpoint was written with other settings, or cannot be read.
+    Raises `ValueError` when the checkpoint was written with other settings, cannot be read, or is seen by some of the
+    processes only: these would begin at different steps, and wait for each other for ever.
     """
     file = folder / "state.safetensors"
-    if not file.exists():
+    seen = accelerator.reduce(torch.tensor(float(file.exists()), device=accelerator.device), "sum")
+    if 0 < seen < accelerator.num_processes:
+        raise ValueError(
+            f"{folder} is there for {seen:.0f} of {accelerator.num_processes} processes: let all machines share the disk "
+            "that COURSE_RUNS names."
+        )
+    if not seen:
         return TrainingState(settings), {}
     try:
         with safe_open(file, "pt") as header:

@@ -135,8 +135,9 @@ def train(
     seed: int = 0,
     run_name: Annotated[str | None, typer.Option(help="the run's folder is runs/cli/<run_name>")] = None,
 ):
-    """Train a classifier, score it on the test split, and leave a run folder."""
+    """Train a classifier, score it on the test split, and leave a run folder. Under torchrun, on several GPUs."""
     from helpers.commands import train_from_command_line
+    from helpers.processes import is_main_process, leave_processes
     from helpers.training import TrainingConfig
 
     rate = learning_rate or {"lora": 1e-3}.get(method, 2e-4)
@@ -153,7 +154,9 @@ def train(
         max_train_examples=max_train_examples,
         run_name=run_name,
     ):
-        print(line, flush=True)
+        if is_main_process():
+            print(line, flush=True)
+    leave_processes()
 
 
 @app.command()
@@ -175,12 +178,22 @@ def evaluate(
 def predict(
     run: Annotated[Path, typer.Option(help="a run folder, or the model folder inside it")],
     text: Annotated[list[str] | None, typer.Argument(help="without any: from standard input, or asked for")] = None,
+    file: Annotated[Path | None, typer.Option(help="a .csv or .tsv file of any length, also .gz")] = None,
+    text_column: Annotated[str | None, typer.Option(help="the file's column with the texts")] = None,
+    output: Annotated[Path | None, typer.Option(help="a .csv file: the file's columns and the predictions")] = None,
 ):
-    """Predict texts: label, confidence and text in one line each, separated by tabs."""
-    from helpers.commands import answer_lines
+    """Predict texts: label, confidence and text in one line each, separated by tabs. Or a file, into a file."""
+    from helpers.commands import answer_lines, predict_file_lines
     from helpers.inference import Predictor
 
+    if (file is None) != (output is None) or (file is None and text_column) or (file and text):
+        raise ValueError(
+            "A file is predicted into a file: predict --run FOLDER --file IN.csv --output OUT.csv, no text."
+        )
     predictor = Predictor.load(run)
+    if file:
+        print("\n".join(predict_file_lines(predictor, file, output, text_column)))
+        return
     lines = text or (_ask() if sys.stdin.isatty() else sys.stdin)
     answered = 0
     for line, warning in answer_lines(predictor, lines):

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 from datasets import concatenate_datasets
 
+from helpers.bulk import predict_file
 from helpers.data import SPLITS, DataError, LoadedData, load_data, take_examples
 from helpers.device import find_device
 from helpers.evaluation import bootstrap_intervals, compute_metrics, decide, per_class_table
 from helpers.experiment import Recipe, train_run
 from helpers.inference import Predictor
 from helpers.models import load_tokenizer
+from helpers.processes import main_process_first
 from helpers.runs import open_run_folder, read_json
 from helpers.training import TrainingConfig, TrainingError
 
@@ -85,17 +87,17 @@ def train_from_command_line(
 ) -> Iterator[str]:
     """Train as `python -m helpers train` asks for; yield what it prints. Nothing is written before all input was checked."""
     recipe = Recipe(model, config, method, pooling=pooling, max_length=max_length)
-    corpus = load_data(dataset, text_column=text_column, label_column=label_column, seed=config.seed)
-    corpus = take_examples(corpus, max_train_examples, config.seed)
-    load_tokenizer(model)  # a model that cannot be had is found out now
+    device, columns = find_device(), {"text_column": text_column, "label_column": label_column}
+    slug = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-") for name in (dataset, model))
+    with main_process_first(device):
+        corpus = take_examples(load_data(dataset, seed=config.seed, **columns), max_train_examples, config.seed)
+        load_tokenizer(model)  # a model that cannot be had is found out now
+        folder = open_run_folder("cli", run_name or f"{slug}-seed{config.seed}")
     yield from corpus.notes
     names = ", ".join(corpus.label_names)
     yield f"{', '.join(f'{name} {len(split):,}' for name, split in corpus.splits.items())} · {names}"
-    slug = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-") for name in (dataset, model))
-    folder = open_run_folder("cli", run_name or f"{slug}-seed{config.seed}")
-    columns = {"text_column": text_column, "label_column": label_column}
     try:
-        run = train_run(corpus, recipe, folder, dataset=dataset, notebook="cli", device=find_device(), **columns)
+        run = train_run(corpus, recipe, folder, dataset=dataset, notebook="cli", device=device, **columns)
     except TrainingError as error:
         raise ValueError(str(error)) from error  # said in one sentence
     yield f"trained in {run.result.train_seconds:.0f} s, best epoch {run.result.best_epoch} of {config.epochs}"
@@ -111,6 +113,18 @@ def score_lines(metrics: dict, intervals: dict, notes: list[str]) -> list[str]:
         lines.append(f"{name:<10} {metrics[name]:.3f}   (95 % interval {low:.3f} to {high:.3f})")
     table = per_class_table(metrics)
     return lines + table.to_string(float_format="{:.3f}".format).splitlines()
+
+
+def predict_file_lines(predictor: Predictor, source: Path, target: Path, text_column: str | None) -> list[str]:
+    """Predict the rows of `source` into `target`; return what there is to say of it, as lines of text."""
+    report = predict_file(predictor, source, target, text_column=text_column)
+    lines = []
+    if report.blank_rows:
+        lines.append(f"Note: {report.blank_rows:,} blank rows were left out.")
+    if report.truncated:
+        lines.append(f"Warning: of {report.truncated:,} texts only the first {predictor.max_length} tokens were read.")
+    speed = f"{report.seconds:.0f} s, {report.rows / report.seconds:,.0f} per second"
+    return [*lines, f"{report.rows:,} texts predicted ({speed}): {target}"]
 
 
 def answer_lines(predictor: Predictor, texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:

@@ -5,7 +5,7 @@ Taught in notebook 00, section 2.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from helpers.assets import find_dataset
 from helpers.batching import count_tokens
-from helpers.tables import SPLITS, DataError, Table, read_hub_tables, read_local_tables
+from helpers.tables import SPLITS, DataError, Table, read_chunks, read_hub_tables, read_local_tables
 
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 ELEVEN_EMOTIONS = (
@@ -74,6 +74,18 @@ def load_data(
     to_split = _to_multilabel_split if len(label_columns) > 1 else _to_single_label_split
     splits = {name: to_split(tables[name].rows, text_column, label_columns, label_names) for name in SPLITS}
     return LoadedData(DatasetDict(splits), label_names, len(label_columns) > 1, notes)
+
+
+def read_text_chunks(path: Path, text_column: str | None, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, str]]:
+    """Yield the rows of a .csv or .tsv file piece by piece, each piece with the name of its text column.
+
+    Texts are checked as in `load_data`; labels are not asked for. Raises `DataError` for what cannot be right.
+    """
+    for table in read_chunks(path, chunk_rows):
+        column = _find_text_column(table, text_column)
+        _check_columns(table, [column])
+        _check_texts(table, column, whole=False)
+        yield table.rows, column
 
 
 def _find_text_column(table: Table, wanted: str | None) -> str:
@@ -138,12 +150,13 @@ def _check_columns(table: Table, needed: list[str]) -> None:
             raise DataError(f"{table.source} has no column {name!r}: it has {_listed(table)}.")
 
 
-def _check_texts(table: Table, column: str) -> None:
+def _check_texts(table: Table, column: str, *, whole: bool = True) -> None:
     texts = table.rows[column]
     _check_scalars(table, column)
     empty = np.flatnonzero(texts.isna() | (texts.astype(str).str.strip() == ""))
     if len(empty):
-        raise DataError(f"{table.place(empty[0])}: {column!r} is empty ({len(empty)} such rows): fill or delete them.")
+        count = f"{'' if whole else 'at least '}{len(empty)} such rows"
+        raise DataError(f"{table.place(empty[0])}: {column!r} is empty ({count}): fill or delete them.")
     table.rows[column] = texts.astype(str)
     long = np.flatnonzero(table.rows[column].str.len() > MAX_CHARACTERS)
     if len(long):

@@ -18,7 +18,6 @@ from helpers.evaluation import (
     bootstrap_intervals,
     compute_metrics,
     decide,
-    predict_logits,
     probabilities,
 )
 from helpers.models import (
@@ -29,6 +28,7 @@ from helpers.models import (
     load_tokenizer,
     save_classifier,
 )
+from helpers.processes import count_processes, is_main_process, predict_logits_together
 from helpers.runs import metrics_record, predictions_table, write_json, write_table
 from helpers.training import TrainingConfig, TrainingResult, fit
 
@@ -83,7 +83,8 @@ def train_run(
 ) -> FinishedRun:
     """Train by `recipe`, keep the epoch that validation prefers, score it once on test; fill `run_folder`; return it all.
 
-    `extra` goes into `config.json`: what `evaluate_run` needs to find the same rows again (text_column, label_column).
+    Of several processes (torchrun) the main one alone writes. `extra` goes into `config.json`: what `evaluate_run` needs
+    to find the same rows again (text_column, label_column).
     """
     tokenizer = load_tokenizer(recipe.model)
     encoded = {name: encode_split(corpus.splits[name], tokenizer, recipe.max_length) for name in SPLITS}
@@ -112,7 +113,8 @@ def train_run(
     peak = peak_memory_bytes(device)
     if recipe.method == "lora":
         classifier = merge_lora(classifier).eval()
-    probability = probabilities(predict_logits(classifier, encoded["test"], device), multilabel=corpus.multilabel)
+    logits = predict_logits_together(classifier, encoded["test"], device)
+    probability = probabilities(logits, multilabel=corpus.multilabel)
     predictions = decide(probability, multilabel=corpus.multilabel)
     truth = encoded["test"].labels
     record = metrics_record(
@@ -138,9 +140,11 @@ def train_run(
         max_length=recipe.max_length,
         best_epoch=result.best_epoch,
         truncated=encoded["test"].truncated,
+        processes=count_processes(),
     )
     run = FinishedRun(recipe, classifier, tokenizer, encoded, result, probability, predictions, record)
-    _write_run(run, corpus, run_folder, dataset, save_model, extra)
+    if is_main_process():
+        _write_run(run, corpus, run_folder, dataset, save_model, extra)
     return run
 
 

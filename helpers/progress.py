@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 
 class ProgressBar:
-    """Counts steps. `COURSE_PROGRESS` says how it shows: "bar" (the default), "lines" or "off"."""
+    """Counts steps. `COURSE_PROGRESS` says how it shows: "bar" (the default), "lines" or "off"; `silent` shows nothing."""
 
-    def __init__(self, total: int, start: int = 0, every_seconds: float = 5.0):
-        self.mode = os.environ.get("COURSE_PROGRESS", "bar")
+    def __init__(self, total: int, start: int = 0, every_seconds: float = 5.0, *, silent: bool = False):
+        self.mode = "off" if silent else os.environ.get("COURSE_PROGRESS", "bar")
         self.total, self.count, self.every_seconds = total, start, every_seconds
         self.last_line = time.monotonic()
         hidden = self.mode != "bar"

@@ -3,10 +3,12 @@
 What the tables must hold to be a dataset is checked in `helpers.data`.
 """
 
+import contextlib
 import csv
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from helpers.assets import PlainError, explain_hub_errors, read_manifest
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = tuple(kind + packed for kind in (".csv", ".tsv", ".jsonl", ".parquet") for packed in ("", ".gz"))
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+# Every cell as text, so that nothing is guessed: "NA" stays a word, "01" keeps its zero.
+AS_TEXT = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skip_blank_lines": False}
 MAX_COLUMNS = 1_000
 
 
@@ -65,14 +70,34 @@ def read_file(path: str | Path) -> pd.DataFrame:
     return _read_table(Path(path)).rows
 
 
+def read_chunks(path: Path, chunk_rows: int) -> Iterator[Table]:
+    """Yield a .csv or .tsv file (also .gz) piece by piece, at most `chunk_rows` rows each: memory for any length of file.
+
+    Cells, index, checks and errors are those of `read_file`. Raises `DataError` for a file without rows, too.
+    """
+    separator, found = SEPARATORS.get(_find_kind(path)), False
+    if separator is None:
+        raise DataError(
+            f"{path.name}: only .csv and .tsv files (also .gz) are read in pieces: save it as one of these."
+        )
+    with _explain_unreadable(path):
+        if path.suffix == ".gz":
+            _refuse_bomb(path)
+        with pd.read_csv(path, sep=separator, chunksize=chunk_rows, **AS_TEXT) as chunks:
+            for rows in chunks:
+                rows = _clean_rows(rows, separator, path.name)
+                _refuse_many_columns(rows, path.name)
+                if len(rows):
+                    found = True
+                    yield Table(rows, path.name, first_line=2)
+    if not found:
+        raise DataError(f"{path.name} has no rows: fill it.")
+
+
 def _read_table(path: Path) -> Table:
-    """Read one file with every cell as text, so that nothing is guessed ("NA" stays a word, "01" keeps its zero)."""
-    kind = next(
-        (k for k in ("csv", "tsv", "jsonl", "parquet") if path.name.removesuffix(".gz").endswith("." + k)), None
-    )
-    if kind is None:
-        raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
-    try:
+    """Read one file whole."""
+    kind = _find_kind(path)
+    with _explain_unreadable(path):
         if path.suffix == ".gz":
             _refuse_bomb(path)
         if kind == "parquet":
@@ -81,14 +106,26 @@ def _read_table(path: Path) -> Table:
         elif kind == "jsonl":
             rows = pd.read_json(path, lines=True, dtype=False, convert_dates=False, encoding="utf-8-sig")
         else:
-            separator = "," if kind == "csv" else "\t"
-            rows = pd.read_csv(
-                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
-            )
-            if not isinstance(rows.index, pd.RangeIndex):  # pandas took surplus first cells for an index
-                raise DataError(f"{path.name}: rows have more cells than the header: put texts with commas in quotes.")
-            rows = rows[~(rows.isna() | (rows == "")).all(axis=1)]  # blank lines; the index keeps counting them
-            _refuse_swallowed_rows(rows, separator, path.name)
+            rows = _clean_rows(pd.read_csv(path, sep=SEPARATORS[kind], **AS_TEXT), SEPARATORS[kind], path.name)
+    _refuse_many_columns(rows, path.name)
+    if rows.empty:
+        raise DataError(f"{path.name} has no rows: fill it, or delete the file to have the split carved out of train.")
+    return Table(rows, path.name, first_line=1 if kind in ("jsonl", "parquet") else 2)
+
+
+def _find_kind(path: Path) -> str:
+    name = path.name.removesuffix(".gz")
+    kind = next((kind for kind in ("csv", "tsv", "jsonl", "parquet") if name.endswith("." + kind)), None)
+    if kind is None:
+        raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
+    return kind
+
+
+@contextlib.contextmanager
+def _explain_unreadable(path: Path) -> Iterator[None]:
+    """Turn what the libraries raise while `path` is read into one sentence."""
+    try:
+        yield
     except DataError:
         raise
     except UnicodeDecodeError as error:
@@ -101,13 +138,20 @@ def _read_table(path: Path) -> Table:
         raise DataError(
             f"{path.name} could not be read ({str(error).strip().splitlines()[0]}): repair or export it again."
         ) from error
+
+
+def _clean_rows(rows: pd.DataFrame, separator: str, name: str) -> pd.DataFrame:
+    """Return `rows` of a .csv or .tsv file without blank lines (the index keeps counting them); refuse shifted cells."""
+    if not isinstance(rows.index, pd.RangeIndex):  # pandas took surplus first cells for an index
+        raise DataError(f"{name}: rows have more cells than the header: put texts with commas in quotes.")
+    rows = rows[~(rows.isna() | (rows == "")).all(axis=1)]
+    _refuse_swallowed_rows(rows, separator, name)
+    return rows
+
+
+def _refuse_many_columns(rows: pd.DataFrame, name: str) -> None:
     if len(rows.columns) > MAX_COLUMNS:
-        raise DataError(
-            f"{path.name} has {len(rows.columns):,} columns; the course reads {MAX_COLUMNS:,}: delete some."
-        )
-    if rows.empty:
-        raise DataError(f"{path.name} has no rows: fill it, or delete the file to have the split carved out of train.")
-    return Table(rows, path.name, first_line=1 if kind in ("jsonl", "parquet") else 2)
+        raise DataError(f"{name} has {len(rows.columns):,} columns; the course reads {MAX_COLUMNS:,}: delete some.")
 
 
 def _refuse_bomb(path: Path) -> None:

@@ -29,7 +29,8 @@ from helpers.checkpoints import (
     write_weights,
 )
 from helpers.device import Device, find_device
-from helpers.evaluation import compute_metrics, decide, mean_loss, predict_logits, probabilities
+from helpers.evaluation import compute_metrics, decide, mean_loss, probabilities
+from helpers.processes import predict_logits_together
 from helpers.progress import ProgressBar
 
 # What may choose the best epoch; "loss" is minimised, "f1_then_loss" weighs both, "epoch" simply takes the last one.
@@ -132,7 +133,7 @@ def fit(
             if folder:
                 save_checkpoint(folder, state, accelerator, model, optimizer)
 
-        with ProgressBar(sum(map(len, plan)), state.step) as bar:
+        with ProgressBar(sum(map(len, plan)), state.step, silent=not accelerator.is_main_process) as bar:
             while state.epoch < config.epochs and not _out_of_patience(state.history, config):
                 _train_epoch(
                     accelerator, model, optimizer, loss_function or default_loss, train, plan, config, state, save, bar
@@ -150,11 +151,13 @@ def fit(
                     if folder and accelerator.is_main_process:
                         write_weights(folder / "best.safetensors", best)
                 save()
-    accelerator.end_training()
+    for writer in accelerator.trackers:  # not `end_training`: it would part the processes, and another `fit` may follow
+        writer.finish()
     classifier.load_state_dict(best, strict=False)
     classifier.eval()
     if folder and accelerator.is_main_process:
         remove_checkpoint(folder)
+    accelerator.wait_for_everyone()  # another run in this folder must not find half a checkpoint
     return TrainingResult(
         history=pd.DataFrame(state.history),
         step_losses=state.step_losses,
@@ -192,16 +195,17 @@ def _accumulate_gradients(accelerator, model, loss_function, train, rows, config
     """Add up the gradients of the mean loss over `rows`, pass by pass, and return that loss.
 
     Each pass counts by its share of the rows. Processes share the rows of a step; DDP averages their gradients, so
-    each multiplies by their number to make the average the sum.
+    each multiplies by their number to make the average the sum. DDP also waits for a pass of every process: one that
+    no row is left for takes another's, and counts it with 0.
     """
     mine = rows[accelerator.process_index :: accelerator.num_processes]
-    passes = cut_by_tokens(mine, train.lengths, config.max_tokens)
+    passes = cut_by_tokens(mine, train.lengths, config.max_tokens) if len(mine) else [rows[:1]]
     total = torch.zeros((), device=accelerator.device)
     for number, part in enumerate(passes, start=1):
         with accelerator.no_sync(model) if number < len(passes) else contextlib.nullcontext():
             batch = collate(train, part, accelerator.device)
             logits = model(batch["input_ids"], batch["attention_mask"])
-            loss = loss_function(logits.float(), batch["labels"]) * (len(part) / len(rows))
+            loss = loss_function(logits.float(), batch["labels"]) * (len(part) / len(rows) if len(mine) else 0.0)
             accelerator.backward(loss * accelerator.num_processes)
             total += loss.detach()
     return accelerator.reduce(total, "sum").item()
@@ -209,7 +213,7 @@ def _accumulate_gradients(accelerator, model, loss_function, train, rows, config
 
 def _validate(classifier, validation: EncodedTexts, device: Device, state: TrainingState, steps: int) -> dict:
     """Return the history row of the epoch that just ended: its mean training loss, and validation's loss and metrics."""
-    logits = predict_logits(classifier, validation, device)
+    logits = predict_logits_together(classifier, validation, device)
     multilabel = validation.labels.ndim == 2
     predictions = decide(probabilities(logits, multilabel=multilabel), multilabel=multilabel)
     metrics = compute_metrics(validation.labels, predictions, classifier.label_names)

@@ -22,7 +22,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import numpy as np
 import torch
 
-from helpers import adapters, batching, device, memory, models, runs, training, zoo
+from helpers import adapters, batching, device, evaluation, memory, models, runs, training, zoo
 from helpers.data import ELEVEN_EMOTIONS
 
 LENGTHS = (20, 45)  # tokens: the median and the 95th percentile of the tweets
@@ -155,9 +155,9 @@ def measure(name: str, *, tiny: bool, steps: int) -> dict:
     device.reset_peak_memory(hardware)
     result = training.fit(classifier, texts, few, config, device=hardware)
     peak = device.peak_memory_bytes(hardware)
-    training.predict_logits(classifier, few, hardware)
+    evaluation.predict_logits(classifier, few, hardware)
     start = time.perf_counter()
-    training.predict_logits(classifier, texts, hardware)
+    evaluation.predict_logits(classifier, texts, hardware)
     seconds = time.perf_counter() - start
     return {
         "device": hardware.name,

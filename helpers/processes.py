@@ -1,0 +1,68 @@
+"""Several processes on one run, as torchrun starts them: who prints and writes, and how they share the rows.
+
+With one process, all of it does what one would do without it.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+
+from helpers.batching import EncodedTexts, select_rows
+from helpers.device import Device
+from helpers.evaluation import predict_logits
+
+
+def is_main_process() -> bool:
+    """Return whether this process is the one that prints and writes; it may be asked before the processes have met."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+@contextlib.contextmanager
+def main_process_first(device: Device) -> Iterator[None]:
+    """Run the block in the main process, then in the others; if it fails there, the others end without a word.
+
+    So a file is fetched once, a run folder is taken once, and an error that all would meet is said once.
+    """
+    state = PartialState(cpu=device.kind == "cpu")
+    passed = torch.zeros((), device=state.device)
+    if not state.is_main_process and not reduce(passed, "sum"):
+        time.sleep(2)  # torchrun ends all when the first ends: let the main process say what was wrong
+        raise SystemExit(1)
+    try:
+        yield
+        passed += 1
+    finally:
+        if state.is_main_process:
+            reduce(passed, "sum")
+
+
+def count_processes() -> int:
+    """Return how many processes work on this run."""
+    return PartialState().num_processes
+
+
+def leave_processes() -> None:
+    """End the connection to the other processes, if there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def predict_logits_together(classifier, encoded: EncodedTexts, device: Device) -> np.ndarray:
+    """Return in every process what `predict_logits` returns, each process having computed its share of the rows.
+
+    Every row is filled by one process and is 0 in the others, so that the sum is exact and no row counts twice,
+    however many there are. The model must be on the device, and every process must call this.
+    """
+    state = PartialState()
+    if state.num_processes == 1:
+        return predict_logits(classifier, encoded, device)
+    mine = np.arange(state.process_index, len(encoded), state.num_processes)
+    logits = torch.zeros(len(encoded), len(classifier.label_names), device=state.device)
+    logits[mine] = torch.from_numpy(predict_logits(classifier, select_rows(encoded, mine), device)).to(state.device)
+    return reduce(logits, "sum").cpu().numpy()

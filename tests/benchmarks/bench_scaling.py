@@ -1,0 +1,89 @@
+"""How does training time grow with the rows, and what does a second process bring? Measured, with one thread per process.
+
+    python tests/benchmarks/bench_scaling.py [--sizes 500 1000 2000] [--epochs 1]
+
+Trains all-MiniLM-L6-v2 on texts of data/moments, repeated in turn where there are too few, each size in a process of its
+own. The exponent of time over rows is the slope of a line through log(time) over log(rows): 1 means that twice the rows
+take twice the time. Then the largest size again in two processes (torchrun), one thread each: the speed-up over one.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["COURSE_PROGRESS"] = "off"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import numpy as np
+
+from helpers import batching, data, device, models, processes, training
+
+MODEL, LABEL_COLUMN, BATCH = "all-MiniLM-L6-v2", "emotion", 32
+
+
+def train(rows: int, epochs: int) -> dict:
+    """Return training seconds (without loading and evaluation), final loss and macro F1 of a run on `rows` rows."""
+    hardware = device.find_device()
+    corpus = data.load_data("moments", label_column=LABEL_COLUMN)
+    tokenizer = models.load_tokenizer(MODEL)
+    texts, validation = (batching.encode_split(corpus.splits[name], tokenizer, 128) for name in ("train", "validation"))
+    texts = batching.select_rows(texts, np.arange(rows) % len(texts))
+    classifier = models.load_classifier(MODEL, corpus.label_names, attention=hardware.attention)
+    config = training.TrainingConfig(epochs=epochs, batch_size=BATCH)
+    result = training.fit(classifier, texts, validation, config, device=hardware)
+    last = result.history.iloc[-1]
+    return {"seconds": result.train_seconds, "loss": float(last["loss"]), "f1_macro": float(last["f1_macro"])}
+
+
+def measure(rows: int, epochs: int, count: int = 1) -> dict:
+    """Return what `train` found in `count` processes of one thread each."""
+    start = [sys.executable]
+    if count > 1:
+        start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "found.json"
+        command = [*start, __file__, "--sizes", str(rows), "--epochs", str(epochs), "--write", str(file)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{rows} rows in {count} processes failed:\n{done.stderr[-3000:]}")
+        return json.loads(file.read_text())
+
+
+def main() -> None:
+    """Print a line per size, the exponent, and the speed-up."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000])
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.write:
+        found = train(arguments.sizes[0], arguments.epochs)
+        if processes.is_main_process():
+            arguments.write.write_text(json.dumps(found))
+        processes.leave_processes()
+        return
+    print(f"{device.find_device()}; {MODEL}, moments, {arguments.epochs} epoch(s), one thread per process")
+    seconds = []
+    for rows in arguments.sizes:
+        found = measure(rows, arguments.epochs)
+        seconds.append(found["seconds"])
+        print(f"{rows:>6} rows  1 process    {found['seconds']:>6.1f} s {describe(found)}", flush=True)
+    slope, _ = np.polyfit(np.log(arguments.sizes), np.log(seconds), 1)
+    both = measure(rows, arguments.epochs, count=2)
+    print(f"{rows:>6} rows  2 processes  {both['seconds']:>6.1f} s {describe(both)}")
+    print(
+        f"time grows with rows to the power of {slope:.2f}; two processes are {found['seconds'] / both['seconds']:.2f} x as fast as one"
+    )
+
+
+def describe(found: dict) -> str:
+    return f"  validation loss {found['loss']:.3f}, macro F1 {found['f1_macro']:.3f}"
+
+
+if __name__ == "__main__":
+    main()

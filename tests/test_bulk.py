@@ -1,0 +1,238 @@
+"""A file of texts in, a file of predictions out: in pieces, in order, complete or not at all, in flat memory."""
+
+import csv
+import gzip
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import FP32, LABELS, build_model, make_tokenizer, toy_texts
+
+from helpers import cli
+from helpers.assets import ROOT
+from helpers.bulk import predict_file
+from helpers.inference import Predictor
+from helpers.models import load_classifier, save_classifier
+from helpers.tables import DataError
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two run folders with models that have learnt nothing: one label per text, and several."""
+    folder = tmp_path_factory.mktemp("runs")
+    backbone = str(build_model("bert", folder / "backbone"))
+    for name, thresholds in (("single", {}), ("several", {"thresholds": [0.4, 0.5, 0.5]})):
+        classifier = load_classifier(backbone, LABELS, multilabel=name == "several")
+        save_classifier(classifier, make_tokenizer(), folder / name / "model", max_length=16, **thresholds)
+    return folder
+
+
+@pytest.fixture(params=["single", "several"])
+def predictor(runs, request):
+    return Predictor.load(runs / request.param, device=FP32)
+
+
+def write_rows(path, rows, columns=("id", "message", "note")):
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter="\t" if ".tsv" in path.name else ",").writerows([columns, *rows])
+    return path
+
+
+def some_rows(rows=25):
+    return [
+        (f"{i:03}", text, "NA" if i % 2 else 'a "note",\nof two lines') for i, text in enumerate(toy_texts(rows)[0])
+    ]
+
+
+def read_back(path):
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.tsv", "in.csv.gz"])
+def test_every_row_comes_back_in_its_place_with_what_predict_says(predictor, tmp_path, name):
+    rows = some_rows()
+    source, target = write_rows(tmp_path / name, rows), tmp_path / "new" / "out.csv"
+    report = predict_file(predictor, source, target, text_column="message", chunk_rows=7)  # 7, 7, 7, 4
+    found, expected = read_back(target), predictor.predict([text for _, text, _ in rows])
+    assert list(found.columns) == ["id", "message", "note", "predicted", "confidence", *LABELS]
+    assert list(zip(found["id"], found["message"], found["note"], strict=True)) == rows  # nothing was reinterpreted
+    assert list(found["predicted"]) == [p.label for p in expected]
+    np.testing.assert_allclose(found["confidence"].astype(float), [p.confidence for p in expected], atol=2e-6)
+    for label in LABELS:
+        probability = [p.probabilities[label] for p in expected]
+        np.testing.assert_allclose(found[label].astype(float), probability, atol=2e-6)
+    assert (report.rows, report.blank_rows, report.truncated) == (25, 0, sum(p.truncated for p in expected))
+    assert report.truncated > 0
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 8, 24, 25, 1000])
+def test_where_a_piece_ends_makes_no_difference(predictor, tmp_path, chunk_rows):
+    source = write_rows(tmp_path / "in.csv", some_rows())
+    targets = [tmp_path / "whole.csv", tmp_path / "pieces.csv"]
+    for target, size in zip(targets, (10_000, chunk_rows), strict=True):
+        predict_file(predictor, source, target, text_column="message", chunk_rows=size)
+    whole, pieces = map(read_back, targets)
+    numbers = ["confidence", *LABELS]
+    pd.testing.assert_frame_equal(whole.drop(columns=numbers), pieces.drop(columns=numbers))
+    np.testing.assert_allclose(whole[numbers].astype(float), pieces[numbers].astype(float), atol=2e-6)
+
+
+def test_blank_lines_are_left_out_and_counted(predictor, tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_text("text\nglad1\n\n\nsour1\n\nword1\n")
+    report = predict_file(predictor, source, tmp_path / "out.csv", chunk_rows=2)
+    assert (report.rows, report.blank_rows) == (3, 3)
+    assert list(read_back(tmp_path / "out.csv")["text"]) == ["glad1", "sour1", "word1"]
+
+
+def test_a_column_called_like_a_label_stays(predictor, tmp_path):
+    source = write_rows(tmp_path / "in.csv", [("glad1", "NONE")], ("text", "glad"))
+    predict_file(predictor, source, tmp_path / "out.csv")
+    found = read_back(tmp_path / "out.csv")
+    assert list(found.columns) == ["text", "glad", "predicted", "confidence", "calm", "p(glad)", "sour"]
+    assert list(found["glad"]) == ["NONE"]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+BAD = {
+    "bad column": (b"id,message\n1,glad1\n", {"text_column": "tweet"}, "in.csv has no column 'tweet': it has id, mess"),
+    "no column given": (b"id,message\n1,glad1\n", {}, "has no column 'text'"),
+    "empty file": (b"", {}, "in.csv is empty"),
+    "header alone": (b"text\n", {}, "in.csv has no rows"),
+    "only blank lines": (b"text\n\n\n", {}, "in.csv has no rows"),
+    "empty text at the end": (b"id,text\n1,glad1\n2,sour\n3,sour\n4,\n", {}, "row 5: 'text' is empty (at least 1 such"),
+    "not UTF-8 at the end": (b"text\nglad1\nsour\nsour\nsch\xf6n\n", {}, "in.csv is not UTF-8 (row 5, byte 0xf6)"),
+    "surplus cells at the end": (b"text\nglad1\nsour\nsour\nglad, sour\n", {}, "in.csv could not be read"),
+    "surplus cells": (b"id,text\n1,glad, sour\n", {}, "rows have more cells than the header"),
+    "open quotation mark": (
+        b'text,who\nglad1,a\nsour,b\n"sour,a\nsour,b\nsour,"a\nglad1,a\n',
+        {},
+        "in.csv, row 4: a quotation mark",
+    ),
+    "taken name": (b"text,predicted\nglad1,joy\n", {}, "in.csv has a column 'predicted' already"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_refused_in_a_sentence_and_nothing_is_written(runs, tmp_path, case):
+    content, options, says = BAD[case]
+    predictor = Predictor.load(runs / "single", device=FP32)
+    (tmp_path / "in.csv").write_bytes(content)
+    (tmp_path / "out.csv").write_text("from before")
+    before = contents(tmp_path)
+    with pytest.raises(DataError) as caught:
+        predict_file(predictor, tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=2, **options)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert contents(tmp_path) == before
+
+
+def test_a_piece_that_fails_leaves_what_was_there(runs, tmp_path, monkeypatch):
+    source = write_rows(tmp_path / "in.csv", some_rows())
+    (tmp_path / "out.csv").write_text("from before")
+    before = contents(tmp_path)
+    predictor, predict = Predictor.load(runs / "single", device=FP32), Predictor.predict
+    calls = []
+
+    def fail_at_the_second(self, texts):
+        calls.append(len(texts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return predict(self, texts)
+
+    monkeypatch.setattr(Predictor, "predict", fail_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(predictor, source, tmp_path / "out.csv", text_column="message", chunk_rows=10)
+    assert calls == [10, 10]
+    assert contents(tmp_path) == before
+
+
+def run_command(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["helpers", "predict", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    return exit_.value.code or 0, *capsys.readouterr()
+
+
+def test_the_command_says_what_it_did(runs, tmp_path, monkeypatch, capsys):
+    source, target = write_rows(tmp_path / "in.csv", some_rows()), tmp_path / "out.csv"
+    files = ["--file", source, "--text-column", "message", "--output", target]
+    status, out, err = run_command(monkeypatch, capsys, "--run", runs / "single", *files)
+    assert (status, err) == (0, "")
+    assert "only the first 16 tokens were read" in out
+    assert out.splitlines()[-1].startswith("25 texts predicted") and out.splitlines()[-1].endswith(str(target))
+    assert len(read_back(target)) == 25
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--file", "IN/missing.csv", "--output", "IN/out.csv"], "There is no file"),
+        (["--file", "IN", "--output", "IN/out.csv"], "There is no file"),
+        (["--file", "IN/in.jsonl", "--output", "IN/out.csv"], "only .csv and .tsv files"),
+        (["--file", "IN/in.csv", "--output", "IN/in.csv"], "is the file that is read"),
+        (["--file", "IN/in.csv", "--output", "IN/out.parquet"], "predictions are a .csv file"),
+        (["--file", "IN/in.csv"], "A file is predicted into a file"),
+        (["--output", "IN/out.csv"], "A file is predicted into a file"),
+        (["--text-column", "text", "glad1"], "A file is predicted into a file"),
+        (["--file", "IN/in.csv", "--output", "IN/out.csv", "glad1"], "A file is predicted into a file"),
+    ],
+)
+def test_the_command_refuses_in_one_sentence(runs, tmp_path, monkeypatch, capsys, options, says):
+    for name in ("in.csv", "in.jsonl"):
+        (tmp_path / name).write_text("text\nglad1\n")
+    before = contents(tmp_path)
+    options = [option.replace("IN", str(tmp_path)) for option in options]
+    status, out, err = run_command(monkeypatch, capsys, "--run", runs / "single", *options)
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ") and says in err and err.count("\n") == 1
+    assert contents(tmp_path) == before
+
+
+def test_standard_input_is_answered_before_its_end(runs):
+    """A pipe that stays open gets its answers: nothing is collected first."""
+    command = [sys.executable, "-m", "helpers", "predict", "--run", str(runs / "single")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        for text in ("glad1 word2", "sour3"):
+            process.stdin.write(text + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline().rstrip("\n").split("\t")[2] == text
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+
+
+PREDICT = """
+import resource, sys
+from tiny import FP32
+from helpers.bulk import predict_file
+from helpers.inference import Predictor
+report = predict_file(Predictor.load(sys.argv[1], device=FP32), sys.argv[2], sys.argv[3])
+print(report.rows, round(report.seconds, 1), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no `resource`")
+def test_memory_does_not_grow_with_the_file(runs, tmp_path):
+    """50,000 and 200,000 rows, each in a process of its own: the same peak within 10 %."""
+    peaks = {}
+    for rows in (50_000, 200_000):
+        source, target = tmp_path / f"{rows}.csv", tmp_path / f"{rows}-predicted.csv"
+        texts = toy_texts(1000)[0]
+        write_rows(source, ((i, f"word{i % 178} {texts[i % 1000]}") for i in range(rows)), ("id", "text"))
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", PREDICT, *map(str, (runs / "single", source, target))]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        predicted, seconds, peak = done.stdout.split()
+        print(f"{rows:,} rows: {seconds} s, peak {int(peak) / 1024:.0f} MiB")
+        with open(target, encoding="utf-8") as file:
+            assert sum(1 for _ in file) == 1 + rows == 1 + int(predicted)
+        peaks[rows] = int(peak)
+    assert peaks[200_000] < 1.1 * peaks[50_000], peaks
