@@ -30,8 +30,9 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 run: setup
 	@$(PY) -m helpers run $(NB)
 
+# Unit tests on all cores, one thread each; the notebooks one after the other, on all cores.
 test: setup
-	@$(PY) -m pytest tests
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile tests
 	@$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 # What costs minutes each: Colab rehearsed, notebooks killed and run again.

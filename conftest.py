@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("COURSE_PROGRESS", "off")
-os.environ.setdefault("COURSE_RUNS", tempfile.mkdtemp(prefix="course-runs-"))
+if "COURSE_RUNS" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:  # a folder for each of several workers
+    os.environ["COURSE_RUNS"] = tempfile.mkdtemp(prefix="course-runs-")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
