@@ -188,9 +188,13 @@ EXERCISES = {
         "hint": "sorted(zip(confidences, right), reverse=True) puts the surest first; `right` says right, not wrong.",
     },
     "04.1": {
-        "cases": [((100, 1000), 3.0), ((500, 1000), 1.0), ((200, 1000), 2.0)],
-        "start": "How many rows lack the label? Divide by those that have it, and take the root.",
-        "hint": "Negative rows by positive rows, not all rows by positive rows; then ** 0.5.",
+        "expected": 2 * 16 * 384,
+        "start": "Two thin matrices, A and B: what is the shape of each, so that BA is 384 × 384?",
+        "hints": {
+            384 * 384: "That is the matrix itself, which stays frozen.",
+            16 * 384: "That is one of the two thin matrices.",
+            16: "That is the rank. What shapes have the two matrices?",
+        },
     },
     "04.2": {
         "expected": 200,
@@ -198,6 +202,7 @@ EXERCISES = {
         "hints": {
             1000: "That would be five models, each scored on its own fold. How often is fit called?",
             800: "That is what the model is trained on; on what is it scored?",
+            5: "That is the number of folds; how many rows are in one?",
         },
     },
     "04.3": {
@@ -207,6 +212,8 @@ EXERCISES = {
             2 / 3: "That is the F1 at 0.5. Is there a better cut?",
             1.0: "No cut gets all three without the text at 0.7.",
             0.75: "That is one text further down: it calls a false one more.",
+            0.5: "That is the first text alone. Go further down.",
+            0.4: "That is the first two. Go further down.",
         },
     },
 }

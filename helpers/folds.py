@@ -1,4 +1,4 @@
-"""k-fold cross-validation for several labels: every row scored once, by a model that never saw it. Notebook 04, section 7."""
+"""k-fold cross-validation for several labels: every row scored once, by a model that never saw it. Notebook 04, section 8."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Publish a run on the Hugging Face Hub: its model or adapter, with a model card made from its `metrics.json`.
 
-Nothing is published unless you ask for it by name. Taught in notebook 04, section 10.
+Nothing is published unless you ask for it by name. Taught in notebook 04, section 11.
 """
 
 from pathlib import Path

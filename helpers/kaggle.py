@@ -1,7 +1,7 @@
 """A Kaggle competition folder: `train.csv` and an unlabelled `test.csv` in, `submission.csv` out.
 
 The layout is that of SemEval-2018 Task 1 E-c: `ID,Tweet,anger,…,trust`, with NONE for what is to be predicted.
-Taught in notebook 04, section 10.
+Taught in notebook 04, section 11.
 """
 
 from collections.abc import Sequence

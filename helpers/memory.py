@@ -1,6 +1,6 @@
 """What training keeps in memory, item by item: counted from the tensors themselves, so the same on every machine.
 
-Taught in notebook 04, section 6.
+Taught in notebook 04, section 7.
 """
 
 import torch

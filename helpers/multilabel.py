@@ -1,4 +1,4 @@
-"""Metrics for texts with several labels at once. Taught in notebook 04, sections 3 and 8."""
+"""Metrics for texts with several labels at once. Taught in notebook 04, sections 2 and 10."""
 
 from collections.abc import Sequence
 

@@ -133,11 +133,14 @@ def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> 
 
 
 @plt.rc_context(STYLE)
-def plot_probabilities(probability: np.ndarray, label_names: Sequence[str], text: str) -> Figure:
-    """Return bars of one text's probabilities, the likeliest first."""
+def plot_probabilities(
+    probability: np.ndarray, label_names: Sequence[str], text: str, thresholds: Sequence[float] | None = None
+) -> Figure:
+    """Return bars of one text's probabilities, the likeliest first; dark are the likeliest, or all that reach `thresholds`."""
     order = np.argsort(probability)
     figure, ax = _figure(7, 0.32 * len(order) + 1.2)
-    colours = [SKY] * (len(order) - 1) + [BLUE]
+    called = probability == probability.max() if thresholds is None else probability >= np.asarray(thresholds)
+    colours = [BLUE if called[i] else SKY for i in order]
     bars = ax.barh([label_names[i] for i in order], probability[order], color=colours)
     ax.bar_label(bars, fmt="{:.0%}", padding=3)
     ax.set_title(text if len(text) <= 70 else text[:67] + "…", parse_math=False)  # "$" is money here

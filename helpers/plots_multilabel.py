@@ -12,6 +12,7 @@ from helpers.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE, YE
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, GREY, YELLOW)
 MARKERS = "osD^vPX*"
+THRESHOLD_NAMES = {"half": "0.5 for all", "global": "one, tuned", "per_label": "one per label"}
 
 
 def _panels(rows: int, columns: int, width: float, height: float):
@@ -69,7 +70,7 @@ def plot_checkpoint_choice(history: pd.DataFrame, choices: dict[str, int]) -> Fi
     ax.scatter(history["loss"], history["f1_macro"], color=GREY, s=22, zorder=2)
     for row in history.itertuples():
         ax.annotate(
-            f"{row.epoch}", (row.loss, row.f1_macro), xytext=(5, -12), textcoords="offset points", color="#555555"
+            f"{row.epoch}", (row.loss, row.f1_macro), xytext=(11, -18), textcoords="offset points", color="#555555"
         )
     for i, (rule, epoch) in enumerate(choices.items()):
         row = history[history["epoch"] == epoch].iloc[0]
@@ -90,6 +91,7 @@ def plot_optimism(tables: dict[str, pd.DataFrame]) -> Figure:
     Each table has a row per kind, and the columns `tuned on` and `fresh`.
     """
     figure, axes = _panels(1, len(tables), 4.6 * len(tables), 3.4)
+    highest = max(table.to_numpy().max() for table in tables.values())
     for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
         places = np.arange(len(table))
         for offset, column, colour in ((-0.2, "tuned on", ORANGE), (0.2, "fresh", BLUE)):
@@ -101,8 +103,8 @@ def plot_optimism(tables: dict[str, pd.DataFrame]) -> Figure:
                 label=f"half it was {column}" if offset < 0 else "fresh half",
             )
             ax.bar_label(bars, fmt="{:.3f}", padding=2, fontsize=9)
-        ax.set_xticks(places, table.index)
-        ax.set(title=title, ylim=(0, table.to_numpy().max() * 1.18), ylabel="macro F1")
+        ax.set_xticks(places, [THRESHOLD_NAMES.get(kind, kind) for kind in table.index])
+        ax.set(title=title, ylim=(0, highest * 1.18), ylabel="macro F1")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
@@ -141,7 +143,7 @@ def plot_memory(table: pd.DataFrame) -> Figure:
 def plot_label_confusions(counts: pd.DataFrame, *, columns: int = 6) -> Figure:
     """Return a small confusion matrix per label from `multilabel.count_label_confusions`; colour is the share of the row."""
     rows = -(-len(counts) // columns)
-    figure, axes = _panels(rows, columns, 1.75 * columns, 1.95 * rows + 0.3)
+    figure, axes = _panels(rows, columns, 1.75 * columns, 2.25 * rows + 0.3)
     for ax in axes.ravel()[len(counts) :]:
         ax.set_visible(False)
     for i, (ax, (name, row)) in enumerate(zip(axes.ravel(), counts.iterrows(), strict=False)):
@@ -181,12 +183,14 @@ def plot_methods(
     """Return points with names: `y` (higher is better) over `x` (logarithmic, further left is cheaper)."""
     figure, axes = _panels(1, 1, 7.0, 3.8)
     ax = axes[0, 0]
-    for i, row in enumerate(table.to_dict("records")):
+    rows = table.sort_values(y, ascending=False).to_dict("records")
+    for i, row in enumerate(rows):  # from the top: of two neighbours the higher one gets the higher name
+        close = any(abs(np.log(row[x] / other[x])) < 0.2 for other in rows[:i])
         ax.scatter(row[x], row[y], color=COLOURS[i % 8], marker=MARKERS[i % 8], s=80)
-        ax.annotate(row[label_column], (row[x], row[y]), xytext=(9, (4, -12)[i % 2]), textcoords="offset points")
+        ax.annotate(row[label_column], (row[x], row[y]), xytext=(9, -14 if close else 5), textcoords="offset points")
     ax.set_xscale("log")
-    ax.margins(x=0.25, y=0.2)
-    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    ax.margins(x=0.25)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.25 * table[y].max()))
     ax.grid(alpha=0.3)
     return figure
 

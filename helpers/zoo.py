@@ -38,9 +38,9 @@ def find_defaults(model: str, path: Path = ZOO) -> dict:
     row = find_row(model, path)
     if row is None:
         return {"model": model, "revision": None, "targets": None, **USUAL}
-    settings = {name: row[name] for name in USUAL if row[name] is not None}
+    settings = USUAL | {name: row[name] for name in USUAL if row[name] is not None}
     for name in ("batch_size", "epochs", "rank"):
-        settings[name] = int(settings.get(name, USUAL[name]))
+        settings[name] = int(settings[name])
     return {
         "model": row["name"] if row["name"] in read_manifest()["models"] else row["hub_id"],
         "revision": row["revision"],

@@ -19,7 +19,7 @@ from helpers.adapters import add_lora, four_bit_config, freeze_backbone, load_ad
 from helpers.assets import ROOT
 from helpers.evaluation import predict_logits
 from helpers.memory import count_activation_bytes, count_memory, count_weight_bytes
-from helpers.models import load_classifier, load_saved_classifier, save_classifier
+from helpers.models import POOLINGS, load_classifier, load_saved_classifier, save_classifier
 from helpers.training import TrainingConfig, fit
 from helpers.zoo import METHODS, USUAL, find_defaults, find_row, read_zoo, require_method
 
@@ -145,6 +145,12 @@ def test_a_model_is_found_by_any_of_its_names(name):
     assert (found["model"], found["method"]) == ("distilbert/distilroberta-base", "full")
     assert found["revision"] == ZOO.loc["distilroberta-base", "revision"]
     assert isinstance(found["batch_size"], int) and isinstance(found["epochs"], int) and isinstance(found["rank"], int)
+
+
+@pytest.mark.parametrize("name", ZOO.index)
+def test_every_listed_model_gets_every_setting(name):
+    found = find_defaults(name)
+    assert all(found[setting] for setting in USUAL) and found["pooling"] in POOLINGS
 
 
 def test_the_laptop_models_keep_the_names_of_their_artefacts():
