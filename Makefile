@@ -30,10 +30,12 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 run: setup
 	@$(PY) -m helpers run $(NB)
 
-# Unit tests on all cores, one thread each; the notebooks one after the other, on all cores.
+# On all cores, one thread each: test files, and then notebooks, are dealt out to as many processes.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+test: export OMP_NUM_THREADS = 1
 test: setup
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile tests
-	@$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+	@$(PY) -m pytest $(SIDE_BY_SIDE) tests
+	@$(PY) -m pytest $(SIDE_BY_SIDE) --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 # What costs minutes each: Colab rehearsed, notebooks killed and run again.
 test-long: setup

@@ -62,11 +62,14 @@ print(urllib.request.urlopen(f"http://localhost:{server.server_port}").status)
     assert not (tmp_path / "log.txt").exists()
 
 
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "in a worker"])
 @pytest.mark.parametrize(
     "cell, status",
     [("print(1)", 0), ("import socket\ntry: socket.getaddrinfo('example.org', 80)\nexcept OSError: pass\nprint(1)", 1)],
 )
-def test_a_notebook_that_tries_the_network_fails_the_session_even_if_it_goes_on(cell, status, environment, tmp_path):
+def test_a_notebook_that_tries_the_network_fails_the_session_even_if_it_goes_on(
+    cell, status, workers, environment, tmp_path
+):
     """pytest --nbval on one small notebook. 6 s."""
     output = nbformat.v4.new_output("stream", name="stdout", text="1\n")
     content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, execution_count=1, outputs=[output])])
@@ -83,7 +86,11 @@ def test_a_notebook_that_tries_the_network_fails_the_session_even_if_it_goes_on(
     ]
     own = {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*command, "--rootdir", str(tmp_path)], env=environment | own, capture_output=True, text=True, timeout=120
+        [*command, *workers, "--rootdir", str(tmp_path)],
+        env=environment | own,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert "1 passed" in done.stdout
     assert done.returncode == status, done.stdout + done.stderr
