@@ -244,7 +244,9 @@ def plot_cost(table: pd.DataFrame, *, cost: str, quality: str, title: str) -> Fi
     for (name, row), colour, marker in zip(table.iterrows(), (GREY, BLUE, ORANGE, GREEN), "D^os", strict=False):
         errors = [[max(0, row[quality] - row["low"])], [max(0, row["high"] - row[quality])]]
         ax.errorbar(row[cost], row[quality], yerr=errors, fmt=marker, color=colour, markersize=9, capsize=3)
-        ax.annotate(name, (row[cost], row[quality]), xytext=(10, 5), textcoords="offset points", color="#333333")
+        crowded = ((table[cost] > row[cost]) & (table[cost] < 30 * row[cost])).any()  # then its name goes to the left
+        place = {"xytext": (-10, 5), "ha": "right"} if crowded else {"xytext": (10, 5)}
+        ax.annotate(name, (row[cost], row[quality]), textcoords="offset points", color="#333333", **place)
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.15)
     ax.set(title=title, xlabel=cost, ylabel=quality)
