@@ -116,8 +116,9 @@ def test_a_killed_fetch_is_never_trusted_and_goes_on(hub, environment, tmp_path)
     ]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         partial = tmp_path / "cache" / "hub"
-        # The note is written last: a file without one is fetched again, as it should be.
-        while not list(partial.glob(".*/.cache/huggingface/download/config.json.metadata")):
+        # The note (commit, hash, time) is written last: without all of it a file is fetched again, as it should be.
+        notes = ".*/.cache/huggingface/download/config.json.metadata"
+        while not any(note.read_text().count("\n") == 3 for note in partial.glob(notes)):
             assert process.poll() is None
         process.kill()
     assert process.returncode == -signal.SIGKILL
