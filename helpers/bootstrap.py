@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements.txt"
 UNTOUCHED = ("torch", "numpy")
 SERVER = ("ipykernel", "jupyterlab", "nbclient", "papermill")  # what runs the notebook must not change while it runs
-NOT_NEEDED = ("nbval", "pytest", "ruff", "hypothesis", "statsmodels")
+NOT_NEEDED = ("nbval", "pytest", "pytest-xdist", "ruff", "hypothesis", "statsmodels")
 
 
 def missing_requirements(requirements: Path = REQUIREMENTS) -> list[str]:

@@ -29,7 +29,9 @@ from helpers.bootstrap import REPOSITORY
 from helpers.notebooks import find_notebooks
 
 # Of requirements.txt, what a Colab runtime did not have when this was written, and the course itself.
-LACKING = ("iterative-stratification", "gguf", "bitsandbytes", "captum", "cleanlab", "papermill", "nbval", "ruff")
+LACKING = (
+    "iterative-stratification", "gguf", "bitsandbytes", "captum", "cleanlab", "papermill", "nbval", "pytest-xdist", "ruff",
+)  # fmt: skip
 COURSE = "transformers-for-emotion"
 
 RUN_ALL = """
@@ -178,7 +180,7 @@ def test_run_all_on_colab(notebook, colab, tmp_path):
     assert list((folder / "course" / "runs").rglob("metrics.json"))
 
     installed = colab.installed()
-    assert not {"torch", "numpy", "ipykernel", "papermill", "ruff", "nbval"} & set(installed), (
+    assert not {"torch", "numpy", "ipykernel", "papermill", "ruff", "nbval", "pytest-xdist"} & set(installed), (
         "these must not be touched"
     )
     lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
