@@ -32,14 +32,14 @@ run: setup
 
 # On all cores, one thread each: test files, and then notebooks, are dealt out to as many processes.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
-test: export OMP_NUM_THREADS = 1
+test test-long: export OMP_NUM_THREADS = 1
 test: setup
 	@$(PY) -m pytest $(SIDE_BY_SIDE) tests
 	@$(PY) -m pytest $(SIDE_BY_SIDE) --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 # What costs minutes each: Colab rehearsed, notebooks killed and run again.
 test-long: setup
-	@$(PY) -m pytest -m long tests
+	@$(PY) -m pytest $(SIDE_BY_SIDE) -m long tests
 
 # In an environment of their own (.venv-lowest, 6 GB); Python 3.11.
 test-lowest: $(STAMP)
