@@ -17,9 +17,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 def pytest_configure(config):
     """Block the network for the kernels that nbval starts, and note what they try; see tests/offline."""
-    if config.getoption("--nbval", default=False) and not hasattr(
-        config, "workerinput"
-    ):  # pytest-xdist's workers inherit it
+    inherited = hasattr(config, "workerinput")  # in a worker of pytest-xdist
+    if config.getoption("--nbval", default=False) and not inherited:
         offline = Path(__file__).resolve().parent / "tests" / "offline"
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(offline), os.environ.get("PYTHONPATH")]))
         os.environ["COURSE_NETWORK_LOG"] = str(Path(tempfile.mkdtemp(prefix="course-network-")) / "attempts.txt")

@@ -1,12 +1,8 @@
 """Notebook 04 as a batch job, with tiny models: a zoo model by its name on a Kaggle folder, and every method on one of ours."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from headless import Headless, run_notebook
 from standin_hub import TOKEN, USER, StandInHub
 from test_kaggle import test_rows, train_rows, write_csv
 
@@ -20,19 +16,11 @@ NOTEBOOK = ROOT / "notebooks" / "04_lora_multilabel.ipynb"
 NAMES = list(ELEVEN_EMOTIONS)
 
 
-def run_notebook(hub, folder, **parameters) -> tuple[subprocess.CompletedProcess, dict]:
-    """Run papermill as the notebook says, with no network but `hub`; return the process and metrics.json if there is one."""
-    given = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
-    command = [sys.executable, "-m", "papermill", str(NOTEBOOK), str(folder / "out.ipynb"), "-k", "python3", *given]
-    variables = hub.environment(folder / "hf", token=TOKEN) | {
-        "PYTHONPATH": str(ROOT),
-        "COURSE_RUNS": str(folder / "runs"),
-        "OMP_NUM_THREADS": "1",
-    }
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | variables
-    done = subprocess.run(command, env=environment, cwd=ROOT / "notebooks", capture_output=True, text=True, timeout=500)
-    found = list((folder / "runs").rglob("metrics.json"))
-    return done, json.loads(found[0].read_text()) if found else {}
+def run_04(hub, folder, **parameters) -> tuple[Headless, dict]:
+    """Run papermill as the notebook says, with no network but `hub`; return the run and metrics.json if there is one."""
+    variables = hub.environment(folder / "hf", token=TOKEN) | {"OMP_NUM_THREADS": "1"}
+    done = run_notebook(NOTEBOOK, folder, parameters, **variables)
+    return done, next(iter(done.records()), {})
 
 
 @pytest.fixture
@@ -47,17 +35,17 @@ def competition(tmp_path):
 def test_a_zoo_model_by_its_name_on_a_kaggle_folder(competition, tmp_path):
     """papermill notebooks/04_lora_multilabel.ipynb … -p model distilroberta-base -p dataset <Kaggle folder>"""
     with StandInHub() as hub:
-        done, record = run_notebook(
+        done, record = run_04(
             hub,
             tmp_path,
             model="distilroberta-base",
-            dataset=competition,
+            dataset=str(competition),
             epochs=1,
             comparison_examples=0,
             max_length=32,
         )
         downloads = hub.downloads()
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.terminal[-3000:]
     zoo = find_defaults("distilroberta-base")
     assert (record["model"], record["revision"], record["method"]) == (zoo["model"], zoo["revision"], "full")
     assert (record["learning_rate"], record["batch_size"], record["epochs"]) == (
@@ -79,12 +67,12 @@ def test_all_comparisons_and_an_adapter_that_is_published(competition, tmp_path)
     (competition / "test.csv").unlink()
     repository = f"{USER}/tweets"
     with StandInHub() as hub:
-        done, record = run_notebook(
-            hub, tmp_path, model="Qwen/Qwen2.5-0.5B", method="qlora", rank=4, dataset=competition, epochs=1,
+        done, record = run_04(
+            hub, tmp_path, model="Qwen/Qwen2.5-0.5B", method="qlora", rank=4, dataset=str(competition), epochs=1,
             comparison_examples=60, decoder="Qwen2.5-0.5B", decoder_examples=30, gradient_checkpointing=True,
             tracker="tensorboard", keep="f1_then_loss", loss="asymmetric", threshold="global", push_to=repository,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.returncode == 0, done.terminal[-3000:]
         published = hub.repositories[("models", repository)].files()
     assert (record["method"], record["loss_name"], record["thresholds_kind"]) == ("qlora", "asymmetric", "global")
     assert 0 < record["parameters_trainable"] < record["parameters_total"]
@@ -105,5 +93,5 @@ def test_all_comparisons_and_an_adapter_that_is_published(competition, tmp_path)
 )
 def test_what_cannot_work_is_said_in_one_sentence(parameters, message, tmp_path):
     with StandInHub(filled=False) as hub:
-        done, _ = run_notebook(hub, tmp_path, **parameters)
-    assert done.returncode != 0 and message in done.stderr
+        done, _ = run_04(hub, tmp_path, **parameters)
+    assert done.returncode != 0 and message in done.terminal
