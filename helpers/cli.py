@@ -137,7 +137,8 @@ def train(
 ):
     """Train a classifier, score it on the test split, and leave a run folder. Under torchrun, on several GPUs."""
     from helpers.commands import train_from_command_line
-    from helpers.processes import is_main_process, leave_processes
+    from helpers.locks import is_main_process
+    from helpers.processes import leave_processes
     from helpers.training import TrainingConfig
 
     rate = learning_rate or {"lora": 1e-3}.get(method, 2e-4)

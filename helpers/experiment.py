@@ -20,6 +20,7 @@ from helpers.evaluation import (
     decide,
     probabilities,
 )
+from helpers.locks import is_main_process
 from helpers.models import (
     POOLINGS,
     TextClassifier,
@@ -28,7 +29,7 @@ from helpers.models import (
     load_tokenizer,
     save_classifier,
 )
-from helpers.processes import count_processes, is_main_process, predict_logits_together
+from helpers.processes import count_processes, predict_logits_together
 from helpers.runs import metrics_record, predictions_table, write_json, write_table
 from helpers.training import TrainingConfig, TrainingResult, fit
 

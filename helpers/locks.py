@@ -8,6 +8,11 @@ from typing import IO
 _claimed: dict[Path, IO] = {}  # folder → its open lock file
 
 
+def is_main_process() -> bool:
+    """Return whether this process is the one that prints and writes; it may be asked before the processes have met."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def claim_folder(folder: Path) -> None:
     """Take `folder` for this process. Taking it again is fine: a notebook's cells are run more than once.
 
@@ -15,7 +20,7 @@ def claim_folder(folder: Path) -> None:
     some network drives, nobody is kept out. Raises `ValueError` while another process has it.
     """
     folder = folder.resolve()
-    if folder in _claimed or int(os.environ.get("RANK", 0)) > 0:
+    if folder in _claimed or not is_main_process():
         return
     file = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 (it stays open on purpose)
     try:

@@ -4,7 +4,6 @@ With one process, all of it does what one would do without it.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 
@@ -16,11 +15,6 @@ from accelerate.utils import reduce
 from helpers.batching import EncodedTexts, select_rows
 from helpers.device import Device
 from helpers.evaluation import predict_logits
-
-
-def is_main_process() -> bool:
-    """Return whether this process is the one that prints and writes; it may be asked before the processes have met."""
-    return int(os.environ.get("RANK", 0)) == 0
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 
-from helpers import batching, data, device, models, processes, training
+from helpers import batching, data, device, locks, models, processes, training
 
 MODEL, LABEL_COLUMN = "all-MiniLM-L6-v2", "emotion"
 
@@ -66,7 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.write:
         found = train(arguments.sizes[0], arguments.epochs, arguments.batch_size)
-        if processes.is_main_process():
+        if locks.is_main_process():
             arguments.write.write_text(json.dumps(found))
         processes.leave_processes()
         return
