@@ -1,15 +1,18 @@
 """Resumable training state in one safetensors file: tensors as tensors, everything else as JSON in the file's header."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from helpers.batching import EncodedTexts
 from helpers.runs import atomic_path
 
 
@@ -24,6 +27,25 @@ class TrainingState:
     history: list[dict] = field(default_factory=list)
     train_seconds: float = 0.0
     scaler: dict = field(default_factory=dict)  # fp16 loss scale
+
+
+def describe_run(classifier, train: EncodedTexts, validation: EncodedTexts) -> dict:
+    """Return what a checkpoint must agree on besides the configuration: the kind of model, the labels, the data."""
+    parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    return {
+        "model": f"{classifier.backbone.config.model_type} of {parameters} parameters, {classifier.pooling} pooling",
+        "labels": classifier.label_names,
+        "train data": _digest(train),
+        "validation data": _digest(validation),
+    }
+
+
+def _digest(encoded: EncodedTexts) -> str:
+    """Return a short fingerprint of token ids, lengths and labels, to tell one dataset from another."""
+    digest = hashlib.sha256(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in encoded.input_ids]).tobytes())
+    digest.update(encoded.lengths.tobytes())
+    digest.update(np.ascontiguousarray(encoded.labels).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

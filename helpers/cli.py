@@ -18,7 +18,7 @@ def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Hub models or datasets, e.g. dair-ai/emotion")] = None,
 ):
     """Bring the laptop profile's models and data into data/cache; or the given Hub repositories, at pinned revisions."""
-    from helpers.assets import fetch_laptop_assets
+    from helpers.artefacts import fetch_laptop_assets
     from helpers.prefetch import prefetch_from_hub
 
     for name in names or []:

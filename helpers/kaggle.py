@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.data import TEXT_COLUMNS, DataError
+from helpers.columns import TEXT_COLUMNS
 from helpers.runs import atomic_path
-from helpers.tables import read_file
+from helpers.tables import DataError, read_file
 
 UNKNOWN = "NONE"
 

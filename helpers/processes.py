@@ -1,20 +1,58 @@
-"""Several processes on one run, as torchrun starts them: who prints and writes, and how they share the rows.
+"""Accelerate, set up for a run, and several processes on one run, as torchrun starts them: how they share the rows.
 
 With one process, all of it does what one would do without it.
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import reduce
 
 from helpers.batching import EncodedTexts, select_rows
 from helpers.device import Device
 from helpers.evaluation import predict_logits
+
+
+def make_accelerator(device: Device, tracker: str | None, run_folder: str | Path | None) -> Accelerator:
+    """Return what moves a model and its batches to `device`, at its precision, and sends curves to `tracker`, if any.
+
+    Raises `ValueError` for a tracker without a folder to write to.
+    """
+    if tracker == "wandb":
+        os.environ.setdefault("WANDB_MODE", "offline")
+    if tracker and not run_folder:
+        raise ValueError(f"tracker={tracker!r} needs a run_folder to write to.")
+    AcceleratorState._reset_state()  # one kernel may train at several precisions; Accelerate fixes the first
+    accelerator = Accelerator(
+        mixed_precision=device.precision, cpu=device.kind == "cpu", log_with=tracker, project_dir=run_folder
+    )
+    if tracker:
+        folder = Path(run_folder)  # in Weights & Biases, the runs of a comparison stand together under their names
+        accelerator.init_trackers(
+            "tracking", init_kwargs={"wandb": {"group": folder.parent.name, "name": folder.name, "dir": str(folder)}}
+        )
+    return accelerator
+
+
+@contextlib.contextmanager
+def released(classifier) -> Iterator[None]:
+    """At the end, however it comes, undo what Accelerate's `prepare` did to the module itself.
+
+    It wraps `forward` in autocast, and marks the module so that another `prepare` leaves it as it is: without this,
+    a second `fit` of the same classifier would silently train in fp32.
+    """
+    try:
+        yield
+    finally:
+        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+            vars(classifier).pop(name, None)
 
 
 @contextlib.contextmanager

@@ -5,9 +5,7 @@ Accelerate takes care of devices, precision and several processes. Taught in not
 
 import contextlib
 import dataclasses
-import hashlib
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from helpers.assets import PlainError
 from helpers.batching import EncodedTexts, collate, cut_by_tokens, make_batches
 from helpers.checkpoints import (
     TrainingState,
+    describe_run,
     load_checkpoint,
     remove_checkpoint,
     save_checkpoint,
@@ -30,7 +27,7 @@ from helpers.checkpoints import (
 )
 from helpers.device import Device, find_device
 from helpers.evaluation import compute_metrics, decide, mean_loss, probabilities
-from helpers.processes import predict_logits_together
+from helpers.processes import make_accelerator, predict_logits_together, released
 from helpers.progress import ProgressBar
 
 # What may choose the best epoch; "loss" is minimised, "f1_then_loss" weighs both, "epoch" simply takes the last one.
@@ -116,13 +113,13 @@ def fit(
     Raises `TrainingError` when the loss is not finite or memory runs out, `ValueError` for a checkpoint of other settings.
     """
     device = device or find_device()
-    accelerator = _make_accelerator(device, tracker, run_folder)
+    accelerator = make_accelerator(device, tracker, run_folder)
     torch.manual_seed(config.seed + accelerator.process_index)
     plan = plan_steps(train.lengths, config)
-    with _released(classifier), _explain_lack_of_memory(config):
+    with released(classifier), _explain_lack_of_memory(config):
         model, optimizer = accelerator.prepare(classifier, make_optimizer(classifier, config))
         folder = Path(run_folder) / "checkpoint" if run_folder else None
-        settings = dataclasses.asdict(config) | _identity(classifier, train, validation)
+        settings = dataclasses.asdict(config) | describe_run(classifier, train, validation)
         state, best = TrainingState(settings), {}
         if folder and resume:
             state, best = load_checkpoint(folder, settings, accelerator, model, optimizer)
@@ -277,37 +274,6 @@ def _out_of_patience(history: list[dict], config: TrainingConfig) -> bool:
     return bool(config.patience and history) and len(history) - best_epoch(history, config.metric) >= config.patience
 
 
-def _make_accelerator(device: Device, tracker: str | None, run_folder) -> Accelerator:
-    if tracker == "wandb":
-        os.environ.setdefault("WANDB_MODE", "offline")
-    if tracker and not run_folder:
-        raise ValueError(f"tracker={tracker!r} needs a run_folder to write to.")
-    AcceleratorState._reset_state()  # one kernel may train at several precisions; Accelerate fixes the first
-    accelerator = Accelerator(
-        mixed_precision=device.precision, cpu=device.kind == "cpu", log_with=tracker, project_dir=run_folder
-    )
-    if tracker:
-        folder = Path(run_folder)  # in Weights & Biases, the runs of a comparison stand together under their names
-        accelerator.init_trackers(
-            "tracking", init_kwargs={"wandb": {"group": folder.parent.name, "name": folder.name, "dir": str(folder)}}
-        )
-    return accelerator
-
-
-@contextlib.contextmanager
-def _released(classifier):
-    """At the end, however it comes, undo what Accelerate's `prepare` did to the module itself.
-
-    It wraps `forward` in autocast, and marks the module so that another `prepare` leaves it as it is: without this,
-    a second `fit` of the same classifier would silently train in fp32.
-    """
-    try:
-        yield
-    finally:
-        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
-            vars(classifier).pop(name, None)
-
-
 def _require_finite(loss: float, state: TrainingState, config: TrainingConfig) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
@@ -328,22 +294,3 @@ def _explain_lack_of_memory(config: TrainingConfig):
             "TrainingConfig): the result stays the same, only slower. Where that is no parameter, lower batch_size (now "
             f"{config.batch_size} texts); if one text alone is too much, lower max_length."
         ) from error
-
-
-def _identity(classifier, train: EncodedTexts, validation: EncodedTexts) -> dict:
-    """Return what a checkpoint must agree on besides the configuration: the kind of model, the labels, the data."""
-    parameters = sum(parameter.numel() for parameter in classifier.parameters())
-    return {
-        "model": f"{classifier.backbone.config.model_type} of {parameters} parameters, {classifier.pooling} pooling",
-        "labels": classifier.label_names,
-        "train data": _digest(train),
-        "validation data": _digest(validation),
-    }
-
-
-def _digest(encoded: EncodedTexts) -> str:
-    """Return a short fingerprint of token ids, lengths and labels, to tell one dataset from another."""
-    digest = hashlib.sha256(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in encoded.input_ids]).tobytes())
-    digest.update(encoded.lengths.tobytes())
-    digest.update(np.ascontiguousarray(encoded.labels).tobytes())
-    return digest.hexdigest()[:16]

