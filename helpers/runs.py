@@ -177,14 +177,17 @@ def metrics_record(
     seed: int,
     device,
     revision: str | None = None,
-    train_seconds: float | None = None,
-    samples_per_second: float | None = None,
+    config=None,
+    result=None,
+    counts=None,
     peak_memory_bytes: int | None = None,
-    parameters_total: int | None = None,
-    parameters_trainable: int | None = None,
     **extra,
 ) -> dict:
-    """Return the content of `metrics.json`: one flat schema for every notebook. `extra` adds keys of the notebook's own."""
+    """Return the content of `metrics.json`: one flat schema for every notebook. `extra` adds keys of the notebook's own.
+
+    Of a training run: `config` is the `TrainingConfig` it followed, `result` what `fit` returned, and `counts` what
+    `count_parameters` returned; a baseline has none of them.
+    """
     record = {
         "schema_version": SCHEMA_VERSION,
         "notebook": notebook,
@@ -198,11 +201,15 @@ def metrics_record(
         "precision": device.precision,
         **metrics,
         "intervals": {name: list(bounds) for name, bounds in intervals.items()},
-        "train_seconds": train_seconds,
-        "samples_per_second": samples_per_second,
+        "train_seconds": result.train_seconds if result else None,
+        "samples_per_second": result.samples_per_second if result else None,
         "peak_memory_bytes": peak_memory_bytes,
-        "parameters_total": parameters_total,
-        "parameters_trainable": parameters_trainable,
+        "parameters_total": counts.total if counts else None,
+        "parameters_trainable": counts.trainable if counts else None,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
+    if config:
+        record |= {name: getattr(config, name) for name in ("epochs", "learning_rate", "batch_size")}
+    if result:
+        record["best_epoch"] = result.best_epoch
     return record | extra

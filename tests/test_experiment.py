@@ -55,6 +55,8 @@ def test_the_record_says_how_good_how_large_and_how_fast(finished, setting):
     assert {name: run.record[name] for name in scores} == scores
     assert run.record["parameters_total"] == run.record["parameters_trainable"] > 10_000
     assert run.record["train_seconds"] > 0 and run.record["peak_memory_bytes"] > 50e6
+    assert [run.record[name] for name in ("epochs", "learning_rate", "batch_size")] == [3, 5e-3, 16]
+    assert run.record["best_epoch"] == run.result.best_epoch
     assert (run.record["seed"], run.record["method"], run.record["model"]) == (1, "full fine-tuning", setting[0])
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -46,7 +47,7 @@ def runs(tmp_path_factory):
             intervals=bootstrap_intervals(validation.labels, calls, ("f1_macro",), samples=20),
             seed=3,
             device=FP32,
-            parameters_trainable=1234,
+            counts=SimpleNamespace(total=5678, trainable=1234),
             epochs=2,
             learning_rate=1e-3,
         )
