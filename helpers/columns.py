@@ -15,6 +15,7 @@ ELEVEN_EMOTIONS = (
 )  # fmt: skip
 TEXT_COLUMNS = ("text", "Tweet", "sentence", "content", "review")
 LABEL_COLUMNS = ("label", "emotion", "sentiment", "labels")
+BINARY = ("0", "1", "0.0", "1.0")  # how files write no and yes
 MAX_CHARACTERS = 1_000_000  # of one text; a longer one is a file that was read wrongly
 
 
@@ -37,11 +38,7 @@ def find_label_columns(table: Table, wanted, text_column: str) -> list[str]:
             return [name]
     if set(ELEVEN_EMOTIONS) <= set(table.rows.columns):  # SemEval and Kaggle: "ID, Tweet, anger, …, trust"
         return list(ELEVEN_EMOTIONS)
-    binary = [
-        c
-        for c in table.rows.columns
-        if c != text_column and table.rows[c].astype(str).isin(["0", "1", "0.0", "1.0"]).all()
-    ]
+    binary = [c for c in table.rows.columns if c != text_column and table.rows[c].astype(str).isin(BINARY).all()]
     if len(binary) < 2:
         raise DataError(f"{table.source} has no column 'label' (it has {_listed(table)}): name it with label_column=….")
     return binary
@@ -65,13 +62,8 @@ def check_columns(table: Table, needed: list[str]) -> None:
 
 def check_texts(table: Table, column: str, *, whole: bool = True) -> None:
     """Refuse texts that are missing, blank or endless; make the others `str`. `whole` says that all rows are in the table."""
-    texts = table.rows[column]
-    _check_scalars(table, column)
-    empty = np.flatnonzero(texts.isna() | (texts.astype(str).str.strip() == ""))
-    if len(empty):
-        count = f"{'' if whole else 'at least '}{len(empty)} such rows"
-        raise DataError(f"{table.place(empty[0])}: {column!r} is empty ({count}): fill or delete them.")
-    table.rows[column] = texts.astype(str)
+    _check_cells(table, column, whole=whole)
+    table.rows[column] = table.rows[column].astype(str)
     long = np.flatnonzero(table.rows[column].str.len() > MAX_CHARACTERS)
     if len(long):
         raise DataError(
@@ -80,21 +72,25 @@ def check_texts(table: Table, column: str, *, whole: bool = True) -> None:
         )
 
 
-def _check_scalars(table: Table, column: str) -> None:
-    """Refuse lists, objects and bytes, which jsonl and parquet files may hold, where a text or a label should be."""
+def _check_cells(table: Table, column: str, *, whole: bool = True) -> None:
+    """Refuse what is no text or label: lists, objects and bytes, which jsonl and parquet files may hold, and blanks."""
     values = table.rows[column]
     if values.dtype == object:
         wrong = np.flatnonzero([isinstance(value, list | tuple | dict | bytes | np.ndarray) for value in values])
         if len(wrong):
             value = _shorten([repr(values.iloc[wrong[0]])])[:60]
             raise DataError(f"{table.place(wrong[0])}: {column!r} is {value}, but must be one text or number.")
+    empty = np.flatnonzero(values.isna() | (values.astype(str).str.strip() == ""))
+    if len(empty):
+        count = f"{'' if whole else 'at least '}{len(empty)} such rows"
+        raise DataError(f"{table.place(empty[0])}: {column!r} is empty ({count}): fill or delete them.")
 
 
 def check_binary(table: Table, columns: list[str]) -> None:
     """Refuse cells other than 0 and 1; make them "0" and "1"."""
     for name in columns:
         values = table.rows[name].astype(str)
-        wrong = np.flatnonzero(~values.isin(["0", "1", "0.0", "1.0"]))
+        wrong = np.flatnonzero(~values.isin(BINARY))
         if len(wrong):
             raise DataError(f"{table.place(wrong[0])}: {name!r} is {values.iloc[wrong[0]]!r}, but must be 0 or 1.")
         table.rows[name] = values.str[0]
@@ -106,13 +102,8 @@ def find_label_names(tables: dict[str, Table], column: str) -> list[str]:
     Refuses blank labels, fewer than two of them, one that occurs once, and one that train does not have.
     """
     for table in tables.values():
-        _check_scalars(table, column)
-        table.rows[column] = table.rows[column].fillna("").astype(str).str.strip()
-        empty = np.flatnonzero(table.rows[column] == "")
-        if len(empty):
-            raise DataError(
-                f"{table.place(empty[0])}: {column!r} is empty ({len(empty)} such rows): fill or delete them."
-            )
+        _check_cells(table, column)
+        table.rows[column] = table.rows[column].astype(str).str.strip()
     train = tables["train"]
     counts = train.rows[column].value_counts()
     if len(counts) < 2:

@@ -14,9 +14,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from helpers.assets import find_dataset
 from helpers.batching import count_tokens
-from helpers.columns import (  # noqa: F401 (the labels' names are part of this module)
-    ELEVEN_EMOTIONS,
-    EMOTIONS,
+from helpers.columns import ELEVEN_EMOTIONS as ELEVEN_EMOTIONS  # part of this module, too
+from helpers.columns import EMOTIONS as EMOTIONS
+from helpers.columns import (
     check_binary,
     check_columns,
     check_ids,
