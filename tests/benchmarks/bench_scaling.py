@@ -4,8 +4,9 @@
 
 Trains all-MiniLM-L6-v2 on texts of data/moments, repeated in turn where there are too few, each size in a process of its
 own. The exponent of time over rows is the slope of a line through log(time) over log(rows): 1 means that twice the rows
-take twice the time. Then the largest size again in two processes (torchrun), one thread each: the speed-up over one. After each step the processes exchange a gradient for every weight, 90 MB, however
-few texts the step had: larger batches scale better.
+take twice the time. Then the largest size again in two processes (torchrun), one thread each: the speed-up over one.
+After each step the processes exchange a gradient for every weight, 90 MB, however few texts the step had: larger batches
+scale better.
 """
 
 import argparse
