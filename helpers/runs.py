@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from helpers.assets import ROOT, PlainError
+from helpers.assets.find import ROOT, PlainError
+from helpers.course.parameters import check_parameters, check_run_name
 from helpers.locks import claim_folder, release_folder
-from helpers.parameters import check_parameters, check_run_name
 
 RUNS = ROOT / "runs"
 SCHEMA_VERSION = 1

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from tiny import FP32, LABELS, toy_data
 
-from helpers import processes, training
-from helpers.batching import select_rows
-from helpers.evaluation import compute_metrics
-from helpers.models import load_classifier
-from helpers.training import TrainingConfig, fit
+from helpers.evaluation import metrics
+from helpers.evaluation.metrics import compute_metrics
+from helpers.models.batches import select_rows
+from helpers.models.classifier import load_classifier
+from helpers.training import loop, processes
+from helpers.training.loop import TrainingConfig, fit
 
 
 def train(model: str, folder: Path, *, rows: int = 45, dropout: float = 0.0) -> dict:
@@ -39,17 +40,17 @@ def train(model: str, folder: Path, *, rows: int = 45, dropout: float = 0.0) -> 
 
 def train_interrupted(model: str, folder: Path, **options) -> dict:
     """Return what `train` returns, interrupted at step 6 and started again: it goes on after step 4."""
-    check = training._require_finite
+    check = loop._require_finite
 
     def interrupt(loss, state, config):
         if state.step == 5:
             raise KeyboardInterrupt
 
-    training._require_finite = interrupt
+    loop._require_finite = interrupt
     with contextlib.suppress(KeyboardInterrupt):
         train(model, folder, **options)
         raise AssertionError("it was not interrupted")
-    training._require_finite = check
+    loop._require_finite = check
     return train(model, folder, **options)
 
 
@@ -72,8 +73,8 @@ def resume_apart(model: str, folder: Path) -> str:
 
 
 def main(model: str, folder: Path) -> None:
-    shares, predict = [], processes.predict_logits
-    processes.predict_logits = lambda classifier, encoded, *rest: (
+    shares, predict = [], metrics.predict_logits
+    metrics.predict_logits = lambda classifier, encoded, *rest: (
         shares.append(len(encoded)) or predict(classifier, encoded, *rest)
     )
     found = {"runs": run_all(model, folder), "processes": processes.count_processes(), "rows predicted": shares[-1]}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.assets import ROOT
-from helpers.notebooks import list_parameters
+from helpers.assets.find import ROOT
+from helpers.course.notebooks import list_parameters
 
 OFFLINE = Path(__file__).resolve().parent / "offline"
 

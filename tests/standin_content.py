@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from helpers.assets import ROOT, read_manifest
-from helpers.data import ELEVEN_EMOTIONS, EMOTIONS
+from helpers.assets.find import ROOT, read_manifest
+from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
 
 # Hub id → model type; those in GATED ask for a token.
 ENCODERS = {

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, make_tokenizer, toy_data
 
-from helpers.adapters import (
+from helpers.evaluation.metrics import predict_logits
+from helpers.models.adapters import (
     add_lora,
     four_bit_config,
     freeze_backbone,
@@ -17,11 +18,10 @@ from helpers.adapters import (
     save_adapter,
     use_gradient_checkpointing,
 )
-from helpers.batching import collate
-from helpers.checkpoints import trained_weights
-from helpers.evaluation import predict_logits
-from helpers.models import count_parameters, load_classifier, load_saved_classifier, save_classifier
-from helpers.training import TrainingConfig, fit
+from helpers.models.batches import collate
+from helpers.models.classifier import count_parameters, load_classifier, load_saved_classifier, save_classifier
+from helpers.training.checkpoints import trained_weights
+from helpers.training.loop import TrainingConfig, fit
 
 each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 each_precision = pytest.mark.parametrize("four_bit", [False, True], ids=["lora", "qlora"])

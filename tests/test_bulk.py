@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from tiny import FP32, LABELS, build_model, make_tokenizer, toy_texts
 
-from helpers import cli
-from helpers.assets import ROOT
-from helpers.bulk import predict_file
-from helpers.inference import Predictor
-from helpers.models import load_classifier, save_classifier
-from helpers.tables import DataError
+from helpers.assets.find import ROOT
+from helpers.cli import course
+from helpers.data.tables import DataError
+from helpers.deploy.bulk import predict_file
+from helpers.deploy.predictor import Predictor
+from helpers.models.classifier import load_classifier, save_classifier
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_a_piece_that_fails_leaves_what_was_there(runs, tmp_path, monkeypatch):
 def run_command(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["helpers", "predict", *map(str, arguments)])
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        course.main()
     return exit_.value.code or 0, *capsys.readouterr()
 
 

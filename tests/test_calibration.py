@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from helpers.calibration import expected_calibration_error, fit_temperature, reliability_table, risk_at, risk_coverage
+from helpers.evaluation.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    reliability_table,
+    risk_at,
+    risk_coverage,
+)
 
 
 def two_columns(positive):

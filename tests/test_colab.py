@@ -24,9 +24,9 @@ from headless import reduced_parameters
 from packaging.requirements import Requirement
 from standin_hub import TOKEN, StandInHub
 
-from helpers.assets import ROOT
-from helpers.bootstrap import REPOSITORY
-from helpers.notebooks import find_notebooks
+from helpers.assets.find import ROOT
+from helpers.assets.install import REPOSITORY
+from helpers.course.notebooks import find_notebooks
 
 # Of requirements.txt, what a Colab runtime did not have when this was written, and the course itself.
 LACKING = (

@@ -10,8 +10,8 @@ import sys
 import pytest
 from tiny import LABELS, build_model, toy_texts
 
-from helpers import cli
-from helpers.assets import ROOT
+from helpers.assets.find import ROOT
+from helpers.cli import course
 from helpers.runs import LIBRARIES
 
 SETTINGS = ["--epochs", "12", "--learning-rate", "5e-3", "--batch-size", "16", "--max-length", "24"]
@@ -32,7 +32,7 @@ def command(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", stdin if isinstance(stdin, io.StringIO) else io.StringIO(stdin))
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            course.main()
         out, err = capsys.readouterr()
         return exit_.value.code or 0, out, err
 

@@ -8,9 +8,9 @@ import shutil
 import nbformat
 import pytest
 
-from helpers.assets import ROOT
-from helpers.bootstrap import REPOSITORY
-from helpers.notebooks import find_notebooks, list_parameters, move_repository
+from helpers.assets.find import ROOT
+from helpers.assets.install import REPOSITORY
+from helpers.course.notebooks import find_notebooks, list_parameters, move_repository
 
 SHARED_PARAMETERS = {"profile", "dataset", "text_column", "label_column", "max_train_examples", "seed", "run_name"}
 each_notebook = pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)

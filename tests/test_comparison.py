@@ -6,7 +6,7 @@ from scipy.stats import bootstrap
 from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 
-from helpers.comparison import (
+from helpers.evaluation.comparison import (
     Comparison,
     PairedTest,
     bootstrap_difference,

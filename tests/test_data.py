@@ -11,13 +11,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.assets import CACHE, AssetError
-from helpers.batching import encode_texts
-from helpers.data import (
-    ELEVEN_EMOTIONS,
-    EMOTIONS,
-    SPLITS,
-    DataError,
+from helpers.assets.find import CACHE, AssetError
+from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
+from helpers.data.load import (
     LoadedData,
     balance_table,
     duplicate_report,
@@ -26,7 +22,9 @@ from helpers.data import (
     normalise,
     take_examples,
 )
-from helpers.models import load_tokenizer
+from helpers.data.tables import SPLITS, DataError
+from helpers.models.batches import encode_texts
+from helpers.models.classifier import load_tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 FOUR_ROWS = [("so glad", "joy"), ("very glad", "joy"), ("so mad", "anger"), ("very mad", "anger")]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from helpers import plots
 from helpers.device import Device, autocast, find_device, peak_memory_bytes, pick_profile, reset_peak_memory
+from helpers.plots import evaluation
 
 LABELS = ["sadness", "joy", "love"]
 BALANCE = pd.DataFrame({"train": [5, 3, 2], "validation": [1, 1, 0], "test": [1, 0, 1]}, index=LABELS)
@@ -21,21 +21,21 @@ HISTORY = pd.DataFrame(
 CONFUSION = pd.DataFrame([[5, 1, 0], [2, 3, 0], [0, 0, 0]], index=LABELS, columns=LABELS)  # love never occurs
 SCORES = pd.DataFrame({"value": [0.9, 0.8], "low": [0.88, 0.7], "high": [0.92, 0.9]}, index=["tiny", "large"])
 PLOTS = {
-    "balance": lambda: plots.plot_balance(BALANCE),
-    "lengths": lambda: plots.plot_lengths([3, 9, 20, 60], limit=64),
-    "padding": lambda: plots.plot_padding([[5, 9], [2, 3]], None, "Padding"),
-    "learning rate": lambda: plots.plot_learning_rate([0.1, 0.2, 0.1]),
-    "history": lambda: plots.plot_history(HISTORY, [2.0, 1.0, 0.7, 0.4]),
-    "confusion": lambda: plots.plot_confusion(CONFUSION),
-    "probabilities": lambda: plots.plot_probabilities(np.array([0.2, 0.7, 0.1]), LABELS, "What a day!"),
-    "influence": lambda: plots.plot_influence({"a reader": (["I", "was", "fine"], np.tril(np.ones((3, 3)) / 3))}),
-    "curves": lambda: plots.plot_curves({"tiny": [HISTORY, HISTORY], "large": [HISTORY]}),
-    "confusions": lambda: plots.plot_confusions({"tiny": CONFUSION, "large": CONFUSION}),
-    "label scores": lambda: plots.plot_label_scores({"tiny": SCORES, "large": SCORES}, title="By label"),
-    "cost": lambda: plots.plot_cost(
+    "balance": lambda: evaluation.plot_balance(BALANCE),
+    "lengths": lambda: evaluation.plot_lengths([3, 9, 20, 60], limit=64),
+    "padding": lambda: evaluation.plot_padding([[5, 9], [2, 3]], None, "Padding"),
+    "learning rate": lambda: evaluation.plot_learning_rate([0.1, 0.2, 0.1]),
+    "history": lambda: evaluation.plot_history(HISTORY, [2.0, 1.0, 0.7, 0.4]),
+    "confusion": lambda: evaluation.plot_confusion(CONFUSION),
+    "probabilities": lambda: evaluation.plot_probabilities(np.array([0.2, 0.7, 0.1]), LABELS, "What a day!"),
+    "influence": lambda: evaluation.plot_influence({"a reader": (["I", "was", "fine"], np.tril(np.ones((3, 3)) / 3))}),
+    "curves": lambda: evaluation.plot_curves({"tiny": [HISTORY, HISTORY], "large": [HISTORY]}),
+    "confusions": lambda: evaluation.plot_confusions({"tiny": CONFUSION, "large": CONFUSION}),
+    "label scores": lambda: evaluation.plot_label_scores({"tiny": SCORES, "large": SCORES}, title="By label"),
+    "cost": lambda: evaluation.plot_cost(
         SCORES.assign(seconds=[1, 50]), cost="seconds", quality="value", title="Quality and cost"
     ),
-    "scores": lambda: plots.plot_scores(SCORES, title="Two models", xlabel="accuracy"),
+    "scores": lambda: evaluation.plot_scores(SCORES, title="Two models", xlabel="accuracy"),
 }
 each_plot = pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
 
@@ -211,23 +211,25 @@ def test_confusion_survives_a_label_that_never_occurs():
 def test_confusion_survives_long_names_and_few_or_many_labels(rows):
     names = [f"{i} a label with a name that does not want to end, in spite of everything" for i in range(rows)]
     counts = pd.DataFrame(np.eye(rows, dtype=int), index=names, columns=names)
-    figure = plots.plot_confusion(counts, title="Many")
+    figure = evaluation.plot_confusion(counts, title="Many")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
     assert png(figure)
 
 
 @pytest.mark.parametrize("lengths", [[1], [7, 7, 7], list(range(1, 90)), pytest.param(list(range(1, 3000)))], ids=len)
 def test_histogram_counts_every_text(lengths):
-    figure = plots.plot_lengths(lengths, unit="words")
+    figure = evaluation.plot_lengths(lengths, unit="words")
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == len(lengths)
     assert figure.axes[0].get_xlabel() == "words"
 
 
 @pytest.mark.parametrize("pad_to, widths", [(None, [9, 9, 3, 3]), (12, [12] * 4)])
 def test_padding_reaches_to_the_longest_text_or_the_limit(pad_to, widths):
-    bars = plots.plot_padding([[5, 9], [2, 3]], pad_to, "Padding").axes[0].patches
-    orange = [bar.get_width() for bar in bars if bar.get_facecolor() == plt.matplotlib.colors.to_rgba(plots.ORANGE)]
-    blue = [bar.get_width() for bar in bars if bar.get_facecolor() == plt.matplotlib.colors.to_rgba(plots.BLUE)]
+    bars = evaluation.plot_padding([[5, 9], [2, 3]], pad_to, "Padding").axes[0].patches
+    orange = [
+        bar.get_width() for bar in bars if bar.get_facecolor() == plt.matplotlib.colors.to_rgba(evaluation.ORANGE)
+    ]
+    blue = [bar.get_width() for bar in bars if bar.get_facecolor() == plt.matplotlib.colors.to_rgba(evaluation.BLUE)]
     assert (orange, blue) == (widths, [5, 9, 2, 3])
 
 
@@ -238,19 +240,19 @@ def test_probabilities_are_shown_with_the_likeliest_on_top():
 
 
 def test_long_text_is_shortened_in_the_title():
-    figure = plots.plot_probabilities(np.array([0.9, 0.1]), ["a", "b"], "word " * 40)
+    figure = evaluation.plot_probabilities(np.array([0.9, 0.1]), ["a", "b"], "word " * 40)
     assert len(titles(figure)[0]) == 68 and titles(figure)[0].endswith("…")
 
 
 @pytest.mark.parametrize("text", ["50 % off_now & <b>", "only $5", pytest.param("won $5 ^_^ now $50"), "schön 😀", ""])
 def test_any_text_can_be_a_title(text):
-    assert png(plots.plot_probabilities(np.array([0.9, 0.1]), ["a", "b"], text))
+    assert png(evaluation.plot_probabilities(np.array([0.9, 0.1]), ["a", "b"], text))
 
 
 def test_one_epoch_and_one_step_are_enough_for_a_history():
-    assert png(plots.plot_history(HISTORY[:1], [1.0]))
+    assert png(evaluation.plot_history(HISTORY[:1], [1.0]))
 
 
 def test_balance_without_some_splits():
-    figure = plots.plot_balance(BALANCE[["train", "test"]])
+    figure = evaluation.plot_balance(BALANCE[["train", "test"]])
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["train", "test"]

@@ -11,7 +11,7 @@ from distributed_fit import run_all
 from tiny import build_model, toy_texts
 
 from helpers import locks
-from helpers.assets import ROOT
+from helpers.assets.find import ROOT
 
 TESTS = ROOT / "tests"
 # A batch's gradient is the sum over its rows. Two processes add the same numbers in another order, and pad them to

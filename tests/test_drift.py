@@ -15,8 +15,8 @@ import pytest
 from lowest_versions import REQUIREMENTS, lower_bounds, untrue_bounds
 from packaging.version import Version
 
-from helpers.assets import ROOT
-from helpers.notebooks import find_notebooks
+from helpers.assets.find import ROOT
+from helpers.course.notebooks import find_notebooks
 
 LIBRARIES = (
     "accelerate", "captum", "cleanlab", "datasets", "huggingface_hub", "nbclient", "papermill", "peft", "safetensors",

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from helpers.attributions import Attribution
-from helpers.calibration import reliability_table, risk_coverage
-from helpers.error_plots import (
+from helpers.analysis.attributions import Attribution
+from helpers.analysis.slices import compare_slices
+from helpers.evaluation.calibration import reliability_table, risk_coverage
+from helpers.plots.analysis import (
     draw_explorer,
     plot_attributions,
     plot_projections,
@@ -18,8 +19,7 @@ from helpers.error_plots import (
     plot_resumed,
     plot_risk_coverage,
 )
-from helpers.plots import plot_scores
-from helpers.slices import compare_slices
+from helpers.plots.evaluation import plot_scores
 
 LABELS = np.array([0, 1, 1, 0, 1, 0])
 MODELS = {

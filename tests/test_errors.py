@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 from tiny import BF16, FP32, LABELS, build_models, make_tokenizer, toy_texts
 
-from helpers.batching import encode_texts
-from helpers.errors import (
+from helpers.analysis.errors import (
     NO_RATINGS,
     NO_TYPE,
     embed_texts,
@@ -16,8 +15,9 @@ from helpers.errors import (
     suspect_labels,
     wrong_predictions,
 )
-from helpers.evaluation import predict_logits
-from helpers.models import load_classifier
+from helpers.evaluation.metrics import predict_logits
+from helpers.models.batches import encode_texts
+from helpers.models.classifier import load_classifier
 
 TRAIN = ["a lovely film"] * 12 + ["a dreadful film"] * 12 + ["an odd film"] * 12
 TRAIN_LABELS = [1] * 12 + [0] * 12 + [1, 0] * 6

@@ -11,8 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from tiny import ARCHITECTURES, BF16, LABELS, build_models, toy_data
 from torch import nn
 
-from helpers.batching import collate, cut_by_tokens
-from helpers.evaluation import (
+from helpers.evaluation.metrics import (
     bootstrap_intervals,
     compute_metrics,
     confusion_counts,
@@ -24,7 +23,8 @@ from helpers.evaluation import (
     predict_logits,
     probabilities,
 )
-from helpers.models import load_classifier
+from helpers.models.batches import collate, cut_by_tokens
+from helpers.models.classifier import load_classifier
 
 AVERAGES = ("macro", "micro", "weighted")
 METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted")

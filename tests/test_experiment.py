@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from tiny import FP32, LABELS, build_model, toy_texts
 
-from helpers.data import load_data
-from helpers.evaluation import compute_metrics
-from helpers.experiment import Recipe, train_run
-from helpers.inference import Predictor
+from helpers.data.load import load_data
+from helpers.deploy.predictor import Predictor
+from helpers.evaluation.metrics import compute_metrics
 from helpers.runs import read_json
-from helpers.training import TrainingConfig
+from helpers.training.experiment import Recipe, train_run
+from helpers.training.loop import TrainingConfig
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=5e-3, batch_size=16, seed=1)
 

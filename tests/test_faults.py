@@ -19,8 +19,8 @@ from standin_hub import TOKEN, StandInHub
 from tiny import build_model
 
 from helpers import locks, runs
-from helpers.assets import ROOT
-from helpers.notebooks import find_notebooks
+from helpers.assets.find import ROOT
+from helpers.course.notebooks import find_notebooks
 
 TESTS = ROOT / "tests"
 

@@ -3,12 +3,12 @@ import pytest
 import torch
 from tiny import FP32, LABELS, build_model, toy_data
 
-from helpers.batching import EncodedTexts
-from helpers.data import DataError
-from helpers.evaluation import predict_logits
-from helpers.folds import cross_validate, fold_table, make_folds
-from helpers.models import load_classifier
-from helpers.training import TrainingConfig, fit
+from helpers.data.tables import DataError
+from helpers.evaluation.metrics import predict_logits
+from helpers.models.batches import EncodedTexts
+from helpers.models.classifier import load_classifier
+from helpers.training.folds import cross_validate, fold_table, make_folds
+from helpers.training.loop import TrainingConfig, fit
 
 NAMES = ["often", "sometimes", "rarely"]
 
@@ -87,7 +87,7 @@ def test_thresholds_come_from_the_tuning_rows_alone(folds):
 
 def test_a_label_missing_from_a_scored_fold_counts_as_zero():
     labels = np.array([[1, 1], [1, 1], [0, 1], [1, 0], [0, 0], [1, 0]])
-    from helpers.folds import Fold
+    from helpers.training.folds import Fold
 
     parts = [Fold(0, np.arange(2), np.arange(2), np.arange(3, 6)), Fold(1, np.arange(2), np.arange(2), np.arange(3))]
     perfect = lambda fold: (labels[fold.tuning] * 10.0 - 5, labels[fold.scored] * 10.0 - 5)  # noqa: E731

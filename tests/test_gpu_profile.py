@@ -6,8 +6,8 @@ import pytest
 from headless import reduced_parameters, run_notebook
 from standin_hub import TOKEN, StandInHub
 
-from helpers.assets import read_manifest
-from helpers.notebooks import find_notebooks, list_parameters
+from helpers.assets.find import read_manifest
+from helpers.course.notebooks import find_notebooks, list_parameters
 
 PINNED = {name: entry["revision"] for name, entry in read_manifest()["hub"].items()}
 

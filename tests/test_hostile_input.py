@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from standin_hub import StandInHub
 
 from helpers import runs
-from helpers.assets import AssetError, find_dataset, find_model
-from helpers.data import DataError, load_data
-from helpers.models import load_classifier, load_tokenizer
+from helpers.assets.find import AssetError, find_dataset, find_model
+from helpers.data.load import load_data
+from helpers.data.tables import DataError
+from helpers.models.classifier import load_classifier, load_tokenizer
 
 ROWS = [(f"text number {i} about things", "ab"[i % 2]) for i in range(40)]
 

@@ -11,12 +11,12 @@ import yaml
 from standin_hub import TOKEN, USER, StandInHub
 from tiny import FP32, LABELS, build_model, make_tokenizer, toy_data
 
-from helpers.adapters import add_lora, save_adapter
-from helpers.assets import ROOT
-from helpers.evaluation import bootstrap_intervals, predict_logits, probabilities
-from helpers.hub import make_model_card
-from helpers.models import load_classifier, save_classifier
-from helpers.multilabel import compute_multilabel_metrics
+from helpers.assets.find import ROOT
+from helpers.deploy.publish import make_model_card
+from helpers.evaluation.metrics import bootstrap_intervals, predict_logits, probabilities
+from helpers.evaluation.multilabel import compute_multilabel_metrics
+from helpers.models.adapters import add_lora, save_adapter
+from helpers.models.classifier import load_classifier, save_classifier
 from helpers.runs import metrics_record, write_json
 
 REPOSITORY = f"{USER}/tiny-emotions"
@@ -114,7 +114,7 @@ def test_a_hub_out_of_reach_is_one_sentence(runs, tmp_path):
 
 
 def test_a_name_without_owner_or_a_folder_without_model_is_refused(runs, tmp_path):
-    from helpers.hub import push_to_hub
+    from helpers.deploy.publish import push_to_hub
 
     with pytest.raises(ValueError, match=r"push_to='emotions': give the owner too"):
         push_to_hub(runs / "full", "emotions")

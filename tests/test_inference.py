@@ -5,12 +5,12 @@ import pytest
 import torch
 from tiny import BF16, FP32, LABELS, build_model, make_tokenizer, toy_data, toy_texts
 
-from helpers import inference
-from helpers.batching import encode_texts
-from helpers.evaluation import predict_logits, probabilities
-from helpers.inference import Predictor, measure_folder_bytes, measure_latency, measure_throughput
-from helpers.models import load_classifier, save_classifier
-from helpers.training import TrainingConfig, fit
+from helpers.deploy import predictor
+from helpers.deploy.predictor import Predictor, measure_folder_bytes, measure_latency, measure_throughput
+from helpers.evaluation.metrics import predict_logits, probabilities
+from helpers.models.batches import encode_texts
+from helpers.models.classifier import load_classifier, save_classifier
+from helpers.training.loop import TrainingConfig, fit
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_it_computes_in_fp32_unless_told_otherwise(run_folder, monkeypatch):
 def fake_clock(monkeypatch):
     """Let time stand still, except where a function under test advances it."""
     clock = [0.0]
-    monkeypatch.setattr(inference.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(predictor.time, "perf_counter", lambda: clock[0])
     return clock
 
 

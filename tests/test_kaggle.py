@@ -5,8 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-from helpers.data import ELEVEN_EMOTIONS, DataError, load_data
-from helpers.kaggle import check_submission, read_questions, write_submission
+from helpers.data.columns import ELEVEN_EMOTIONS
+from helpers.data.kaggle import check_submission, read_questions, write_submission
+from helpers.data.load import load_data
+from helpers.data.tables import DataError
 
 NAMES = list(ELEVEN_EMOTIONS)
 HEADER = ["ID", "Tweet", *NAMES]

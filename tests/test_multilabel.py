@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.multilabel import (
+from helpers.evaluation.multilabel import (
     calibration_error,
     calibration_table,
     co_occurrence,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tiny import build_model, toy_texts
 
-from helpers.notebooks import find_notebooks, run_headless
+from helpers.course.notebooks import find_notebooks, run_headless
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from headless import Headless, run_notebook
 from standin_hub import TOKEN, USER, StandInHub
 from test_kaggle import test_rows, train_rows, write_csv
 
-from helpers.assets import ROOT
-from helpers.data import ELEVEN_EMOTIONS
-from helpers.kaggle import check_submission, read_questions
-from helpers.models import load_saved_classifier
-from helpers.zoo import find_defaults
+from helpers.assets.find import ROOT
+from helpers.data.columns import ELEVEN_EMOTIONS
+from helpers.data.kaggle import check_submission, read_questions
+from helpers.models.classifier import load_saved_classifier
+from helpers.models.zoo import find_defaults
 
 NOTEBOOK = ROOT / "notebooks" / "04_lora_multilabel.ipynb"
 NAMES = list(ELEVEN_EMOTIONS)

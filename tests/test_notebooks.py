@@ -13,11 +13,11 @@ import yaml
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers import bootstrap, notebooks
-from helpers.assets import ROOT
-from helpers.cli import _parse
-from helpers.expected import judge, write_bands
-from helpers.notebooks import (
+from helpers.assets import install
+from helpers.assets.find import ROOT
+from helpers.cli.course import _parse
+from helpers.course.expected import judge, write_bands
+from helpers.course.notebooks import (
     Outcome,
     extract_figures,
     find_notebooks,
@@ -313,16 +313,16 @@ def write_requirements(folder: Path, *lines: str) -> Path:
     ],
 )
 def test_requirement_is_missing_if_absent_or_out_of_range(line, missing, tmp_path):
-    assert bootstrap.missing_requirements(write_requirements(tmp_path, line)) == missing
+    assert install.missing_requirements(write_requirements(tmp_path, line)) == missing
 
 
 def test_all_missing_requirements_are_listed_in_order(tmp_path):
     path = write_requirements(tmp_path, "# course", "no-such-a>=1", "torch>=9999", "", "pyyaml", "no-such-b  # why")
-    assert bootstrap.missing_requirements(path) == ["no-such-a>=1", "no-such-b"]
+    assert install.missing_requirements(path) == ["no-such-a>=1", "no-such-b"]
 
 
 def test_nothing_is_missing_where_the_tests_run():
-    assert bootstrap.missing_requirements() == []
+    assert install.missing_requirements() == []
 
 
 def test_bootstrap_needs_neither_the_course_nor_its_libraries():
@@ -332,10 +332,10 @@ def test_bootstrap_needs_neither_the_course_nor_its_libraries():
 
 
 def test_bootstrap_says_what_it_left_alone_installed_and_made_newer(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bootstrap, "missing_requirements", lambda: ["pyyaml>=9999", "nbformat>=9999"])
-    monkeypatch.setattr(bootstrap, "install_missing", lambda: [])
-    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    bootstrap.main()
+    monkeypatch.setattr(install, "missing_requirements", lambda: ["pyyaml>=9999", "nbformat>=9999"])
+    monkeypatch.setattr(install, "install_missing", lambda: [])
+    monkeypatch.setattr(install.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    install.main()
     kept, installed, newer = capsys.readouterr().out.splitlines()
     assert kept.startswith("left as they are: torch ") and ", numpy " in kept
     assert installed == f"installed: pyyaml {yaml.__version__}, nbformat {nbformat.__version__}"
@@ -343,9 +343,9 @@ def test_bootstrap_says_what_it_left_alone_installed_and_made_newer(tmp_path, mo
 
 
 def test_bootstrap_without_a_package_index_ends_in_a_sentence(monkeypatch):
-    monkeypatch.setattr(bootstrap, "missing_requirements", lambda: ["no-such-package-anywhere>=1"])
+    monkeypatch.setattr(install, "missing_requirements", lambda: ["no-such-package-anywhere>=1"])
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(
         SystemExit, match=r"no-such-package-anywhere>=1 could not be installed: .* run this cell again\."
     ):
-        bootstrap.install_missing()
+        install.install_missing()

@@ -9,9 +9,9 @@ from headless import reduced_parameters, run_notebook
 from standin_content import write_model
 from tiny import toy_texts
 
-from helpers.assets import AssetError
-from helpers.notebooks import find_notebooks, list_parameters
-from helpers.parameters import check_parameters
+from helpers.assets.find import AssetError
+from helpers.course.notebooks import find_notebooks, list_parameters
+from helpers.course.parameters import check_parameters
 from helpers.runs import fill_in, open_run_folder
 
 # name: values that cannot work

@@ -11,8 +11,8 @@ import textwrap
 import pytest
 from standin_hub import TOKEN, StandInHub
 
-from helpers import assets
-from helpers.assets import ROOT, read_manifest
+from helpers.assets import find
+from helpers.assets.find import ROOT, read_manifest
 
 MODEL, DATASET = "answerdotai/ModernBERT-base", "dair-ai/emotion"
 PINNED = read_manifest()["hub"]
@@ -188,6 +188,6 @@ def test_a_fetched_revision_is_found_and_another_one_is_not(tmp_path):
     folder.mkdir(parents=True)
     entry = {"revision": "abc", "asked for": "main", "folder": folder.name}
     (tmp_path / "hub" / "manifest.json").write_text(json.dumps({"o/m": entry}))
-    assert assets.find_model("o/m", cache=tmp_path) == assets.Asset(str(folder), "abc")
-    assert assets.find_model("o/m", revision="abc", cache=tmp_path).location == str(folder)
-    assert assets.find_model("o/m", revision="other", cache=tmp_path) == assets.Asset("o/m", "other")
+    assert find.find_model("o/m", cache=tmp_path) == find.Asset(str(folder), "abc")
+    assert find.find_model("o/m", revision="abc", cache=tmp_path).location == str(folder)
+    assert find.find_model("o/m", revision="other", cache=tmp_path) == find.Asset("o/m", "other")

@@ -3,9 +3,9 @@ import pytest
 import torch
 from tiny import DECODERS, FAMILIES, LABELS, build_model, toy_data
 
-from helpers.batching import collate
-from helpers.models import POOLINGS, load_classifier
-from helpers.representations import measure_influence, pad_one, padding_effects, pooled_features
+from helpers.analysis.representations import measure_influence, pad_one, padding_effects, pooled_features
+from helpers.models.batches import collate
+from helpers.models.classifier import POOLINGS, load_classifier
 
 IDS = [2, 7, 30, 31, 9, 40, 12, 3]
 

@@ -5,9 +5,10 @@ import tarfile
 import numpy as np
 import pytest
 
-from helpers.assets import ROOT
-from helpers.data import DataError, load_data, normalise
-from helpers.reviews import agreement, load_ambiguous, read_review_splits, read_reviews, single_rater_accuracy
+from helpers.assets.find import ROOT
+from helpers.data.load import load_data, normalise
+from helpers.data.reviews import agreement, load_ambiguous, read_review_splits, read_reviews, single_rater_accuracy
+from helpers.data.tables import DataError
 
 ARCHIVE = ROOT / "data/cache/vaderSentiment/vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 needs_archive = pytest.mark.skipif(not ARCHIVE.exists(), reason="python -m helpers fetch brings the movie reviews")

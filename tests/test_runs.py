@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import checks, expected, runs
-from helpers.checks import check_answer, check_function, check_letters
+from helpers import runs
+from helpers.course import exercises, expected
+from helpers.course.exercises import check_answer, check_function, check_letters
 from helpers.device import Device
-from helpers.evaluation import compute_metrics
+from helpers.evaluation.metrics import compute_metrics
 from helpers.progress import ProgressBar
 
 CPU = Device("cpu", "a test CPU", "no", "eager")
@@ -339,25 +340,25 @@ def untried(*arguments):
     return None
 
 
-@pytest.mark.parametrize("name, exercise", checks.EXERCISES.items(), ids=list(checks.EXERCISES))
+@pytest.mark.parametrize("name, exercise", exercises.EXERCISES.items(), ids=list(exercises.EXERCISES))
 def test_untried_exercise_of_the_course_says_how_to_begin(name, exercise, capsys):
-    checks.check(name, untried if "cases" in exercise else None)
+    exercises.check(name, untried if "cases" in exercise else None)
     assert capsys.readouterr().out == f"Not tried yet. {exercise['start']}\n"
 
 
-@pytest.mark.parametrize("name, exercise", checks.EXERCISES.items(), ids=list(checks.EXERCISES))
+@pytest.mark.parametrize("name, exercise", exercises.EXERCISES.items(), ids=list(exercises.EXERCISES))
 def test_typical_mistake_in_an_exercise_of_the_course_gets_its_own_hint(name, exercise, capsys):
     for typical, hint in exercise.get("hints", {}).items():
-        checks.check(name, "".join(set(exercise["letters"]) ^ {typical}) if "letters" in exercise else typical)
+        exercises.check(name, "".join(set(exercise["letters"]) ^ {typical}) if "letters" in exercise else typical)
         assert capsys.readouterr().out.endswith(f"{hint}\n")
-    checks.check(name, exercise.get("letters", exercise.get("expected", len)))
+    exercises.check(name, exercise.get("letters", exercise.get("expected", len)))
     assert capsys.readouterr().out.startswith("Not yet" if "cases" in exercise else "Correct")
 
 
 @pytest.mark.parametrize("cases", [True, False], ids=["number for a function", "function for a number"])
 def test_answer_of_the_wrong_kind_gets_a_verdict_and_does_not_raise(cases, capsys):
-    name = next(name for name, exercise in checks.EXERCISES.items() if ("cases" in exercise) == cases)
-    checks.check(name, 0.5 if cases else untried)
+    name = next(name for name, exercise in exercises.EXERCISES.items() if ("cases" in exercise) == cases)
+    exercises.check(name, 0.5 if cases else untried)
     assert capsys.readouterr().out.startswith("Not yet")
 
 

@@ -4,7 +4,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from helpers.slices import adjust_p_values, compare_slices, difference_interval, rate_table
+from helpers.analysis.slices import adjust_p_values, compare_slices, difference_interval, rate_table
 
 
 def test_the_interval_of_a_difference_agrees_with_statsmodels():

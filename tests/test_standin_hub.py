@@ -12,7 +12,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from standin_content import DATASETS, DECODERS, ENCODERS, GATED
 from standin_hub import TOKEN, StandInHub
 
-from helpers.assets import ROOT, read_manifest
+from helpers.assets.find import ROOT, read_manifest
 
 HUB = read_manifest()["hub"]
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from helpers.evaluation import decide
-from helpers.thresholds import best_global_threshold, best_label_threshold, measure_optimism, tune_thresholds
+from helpers.evaluation.metrics import decide
+from helpers.evaluation.thresholds import best_global_threshold, best_label_threshold, measure_optimism, tune_thresholds
 
 
 def column(*pairs):

@@ -16,11 +16,11 @@ from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, toy_data
 from torch import nn
 
 from helpers import checkpoints
-from helpers.batching import collate
 from helpers.device import autocast
-from helpers.evaluation import compute_metrics, decide, mean_loss, predict_logits, probabilities
-from helpers.models import TextClassifier, load_classifier
-from helpers.training import (
+from helpers.evaluation.metrics import compute_metrics, decide, mean_loss, predict_logits, probabilities
+from helpers.models.batches import collate
+from helpers.models.classifier import TextClassifier, load_classifier
+from helpers.training.loop import (
     TrainingConfig,
     TrainingError,
     best_epoch,

@@ -15,13 +15,13 @@ from tiny import FP32, make_tokenizer, toy_data
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import bench_zoo
 
-from helpers.adapters import add_lora, four_bit_config, freeze_backbone, load_adapter, save_adapter
-from helpers.assets import ROOT
-from helpers.evaluation import predict_logits
-from helpers.memory import count_activation_bytes, count_memory, count_weight_bytes
-from helpers.models import POOLINGS, load_classifier, load_saved_classifier, save_classifier
-from helpers.training import TrainingConfig, fit
-from helpers.zoo import METHODS, USUAL, find_defaults, find_row, read_zoo, require_method
+from helpers.assets.find import ROOT
+from helpers.evaluation.metrics import predict_logits
+from helpers.models.adapters import add_lora, four_bit_config, freeze_backbone, load_adapter, save_adapter
+from helpers.models.classifier import POOLINGS, load_classifier, load_saved_classifier, save_classifier
+from helpers.models.zoo import METHODS, USUAL, find_defaults, find_row, read_zoo, require_method
+from helpers.training.loop import TrainingConfig, fit
+from helpers.training.memory import count_activation_bytes, count_memory, count_weight_bytes
 
 ZOO = read_zoo()
 REPORTED = {
@@ -193,7 +193,7 @@ def new_classifier(base, **settings):
 
 
 def one_batch(rows=8):
-    from helpers.batching import collate
+    from helpers.models.batches import collate
 
     return collate(toy_data(multilabel=True)[0], range(rows))
 
@@ -209,7 +209,7 @@ def test_memory_of_weights_gradients_and_optimiser_by_hand(base):
 
 
 def test_activations_grow_with_the_batch_and_shrink_by_checkpointing(base):
-    from helpers.adapters import use_gradient_checkpointing
+    from helpers.models.adapters import use_gradient_checkpointing
 
     classifier = new_classifier(base)
     one, two = (count_activation_bytes(classifier, one_batch(rows)) for rows in (8, 16))

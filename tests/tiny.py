@@ -29,8 +29,8 @@ from transformers import (
     RobertaModel,
 )
 
-from helpers.batching import EncodedTexts, encode_texts
 from helpers.device import Device
+from helpers.models.batches import EncodedTexts, encode_texts
 
 # Tensors this small gain nothing from threads; on a busy machine, threads that wait for each other cost minutes.
 torch.set_num_threads(1)

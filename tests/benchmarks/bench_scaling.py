@@ -22,7 +22,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 
-from helpers import batching, data, device, locks, models, processes, training
+from helpers import device, locks
+from helpers.data import load
+from helpers.models import batches, classifier
+from helpers.training import loop, processes
 
 MODEL, LABEL_COLUMN = "all-MiniLM-L6-v2", "emotion"
 
@@ -30,13 +33,13 @@ MODEL, LABEL_COLUMN = "all-MiniLM-L6-v2", "emotion"
 def train(rows: int, epochs: int, batch_size: int) -> dict:
     """Return training seconds (without loading and evaluation), final loss and macro F1 of a run on `rows` rows."""
     hardware = device.find_device()
-    corpus = data.load_data("moments", label_column=LABEL_COLUMN)
-    tokenizer = models.load_tokenizer(MODEL)
-    texts, validation = (batching.encode_split(corpus.splits[name], tokenizer, 128) for name in ("train", "validation"))
-    texts = batching.select_rows(texts, np.arange(rows) % len(texts))
-    classifier = models.load_classifier(MODEL, corpus.label_names, attention=hardware.attention)
-    config = training.TrainingConfig(epochs=epochs, batch_size=batch_size)
-    result = training.fit(classifier, texts, validation, config, device=hardware)
+    corpus = load.load_data("moments", label_column=LABEL_COLUMN)
+    tokenizer = classifier.load_tokenizer(MODEL)
+    texts, validation = (batches.encode_split(corpus.splits[name], tokenizer, 128) for name in ("train", "validation"))
+    texts = batches.select_rows(texts, np.arange(rows) % len(texts))
+    classifier = classifier.load_classifier(MODEL, corpus.label_names, attention=hardware.attention)
+    config = loop.TrainingConfig(epochs=epochs, batch_size=batch_size)
+    result = loop.fit(classifier, texts, validation, config, device=hardware)
     last = result.history.iloc[-1]
     return {"seconds": result.train_seconds, "loss": float(last["loss"]), "f1_macro": float(last["f1_macro"])}
 

@@ -28,8 +28,12 @@ import numpy as np
 import torch
 from transformers import AutoModel
 
-from helpers import batching, data, device, evaluation, models, training
-from helpers.assets import find_model
+from helpers import device
+from helpers.assets.find import find_model
+from helpers.data import load
+from helpers.evaluation import metrics
+from helpers.models import batches, classifier
+from helpers.training import loop
 
 MODEL = "all-MiniLM-L6-v2"
 MAX_LENGTH = 128
@@ -46,11 +50,11 @@ VARIANTS = {
 def load(arguments):
     """Return the corpus with the wanted number of training examples, and the encoded splits."""
     label_column = "emotion" if arguments.dataset == "moments" else None
-    corpus = data.load_data(arguments.dataset, label_column=label_column)
-    corpus = data.take_examples(corpus, arguments.examples)
-    tokenizer = models.load_tokenizer(MODEL)
+    corpus = load.load_data(arguments.dataset, label_column=label_column)
+    corpus = load.take_examples(corpus, arguments.examples)
+    tokenizer = classifier.load_tokenizer(MODEL)
     encoded = {
-        name: batching.encode_split(corpus.splits[name], tokenizer, MAX_LENGTH) for name in ("train", "validation")
+        name: batches.encode_split(corpus.splits[name], tokenizer, MAX_LENGTH) for name in ("train", "validation")
     }
     return corpus, tokenizer, encoded
 
@@ -62,7 +66,9 @@ class TrainerClassifier(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         backbone = AutoModel.from_pretrained(find_model(MODEL).location, add_pooling_layer=False)
-        self.classifier = models.TextClassifier(backbone, label_names, multilabel=False, pooling="mean", dropout=0.1)
+        self.classifier = classifier.TextClassifier(
+            backbone, label_names, multilabel=False, pooling="mean", dropout=0.1
+        )
 
     def forward(self, input_ids, attention_mask, labels=None):
         logits = self.classifier(input_ids, attention_mask)
@@ -142,12 +148,14 @@ def run_fit(arguments) -> dict:
     """(d): the course."""
     corpus, _, encoded = load(arguments)
     hardware = device.find_device()
-    classifier = models.load_classifier(MODEL, corpus.label_names, attention=hardware.attention)
-    config = training.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=BATCH)
-    result = training.fit(classifier, encoded["train"], encoded["validation"], config, device=hardware)
-    logits = evaluation.predict_logits(classifier, encoded["validation"], hardware)
+    classifier = classifier.load_classifier(MODEL, corpus.label_names, attention=hardware.attention)
+    config = loop.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=BATCH)
+    result = loop.fit(classifier, encoded["train"], encoded["validation"], config, device=hardware)
+    logits = metrics.predict_logits(classifier, encoded["validation"], hardware)
     tokens = float(encoded["train"].lengths.mean())
-    parameters = models.count_parameters(classifier).total - classifier.backbone.get_input_embeddings().weight.numel()
+    parameters = (
+        classifier.count_parameters(classifier).total - classifier.backbone.get_input_embeddings().weight.numel()
+    )
     scores = score(encoded["validation"].labels, logits.argmax(axis=1), corpus.label_names)
     return {
         "samples_per_second": result.samples_per_second,
@@ -159,9 +167,9 @@ def run_fit(arguments) -> dict:
 
 def score(labels, predictions, label_names) -> dict:
     """Return macro F1 and its bootstrap interval."""
-    low, high = evaluation.bootstrap_intervals(labels, predictions, ("f1_macro",))["f1_macro"]
+    low, high = metrics.bootstrap_intervals(labels, predictions, ("f1_macro",))["f1_macro"]
     return {
-        "f1_macro": evaluation.compute_metrics(labels, predictions, label_names)["f1_macro"],
+        "f1_macro": metrics.compute_metrics(labels, predictions, label_names)["f1_macro"],
         "low": low,
         "high": high,
     }

@@ -22,8 +22,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import numpy as np
 import torch
 
-from helpers import adapters, batching, device, evaluation, memory, models, runs, training, zoo
-from helpers.data import ELEVEN_EMOTIONS
+from helpers import device, runs
+from helpers.data.columns import ELEVEN_EMOTIONS
+from helpers.evaluation import metrics
+from helpers.models import adapters, batches, zoo
+from helpers.training import loop, memory
 
 LENGTHS = (20, 45)  # tokens: the median and the 95th percentile of the tweets
 QWEN = {"rope_theta": 1e6, "max_position_embeddings": 32768}
@@ -135,11 +138,11 @@ def make_classifier(row: dict, folder: Path, hardware: device.Device):
     )
 
 
-def make_texts(rows: int, vocabulary: int) -> batching.EncodedTexts:
+def make_texts(rows: int, vocabulary: int) -> batches.EncodedTexts:
     """Return random token ids of a tweet's length with random labels."""
     draw = np.random.default_rng(0)
     ids = [draw.integers(4, vocabulary, draw.integers(*LENGTHS)).tolist() for _ in range(rows)]
-    return batching.EncodedTexts(ids, 0, (draw.random((rows, 11)) < 0.2).astype(np.float32))
+    return batches.EncodedTexts(ids, 0, (draw.random((rows, 11)) < 0.2).astype(np.float32))
 
 
 def measure(name: str, *, tiny: bool, steps: int) -> dict:
@@ -149,15 +152,15 @@ def measure(name: str, *, tiny: bool, steps: int) -> dict:
         classifier = make_classifier(row, build_backbone(name, Path(folder), tiny=tiny), hardware)
     classifier.to(hardware.kind)
     texts = make_texts(int(row["batch_size"]) * steps, classifier.backbone.config.vocab_size)
-    config = training.TrainingConfig(epochs=1, learning_rate=1e-5, batch_size=int(row["batch_size"]), metric="epoch")
-    few = batching.EncodedTexts(texts.input_ids[:16], 0, texts.labels[:16])
-    training.fit(classifier, few, few, config, device=hardware)  # warms up
+    config = loop.TrainingConfig(epochs=1, learning_rate=1e-5, batch_size=int(row["batch_size"]), metric="epoch")
+    few = batches.EncodedTexts(texts.input_ids[:16], 0, texts.labels[:16])
+    loop.fit(classifier, few, few, config, device=hardware)  # warms up
     device.reset_peak_memory(hardware)
-    result = training.fit(classifier, texts, few, config, device=hardware)
+    result = loop.fit(classifier, texts, few, config, device=hardware)
     peak = device.peak_memory_bytes(hardware)
-    evaluation.predict_logits(classifier, few, hardware)
+    metrics.predict_logits(classifier, few, hardware)
     start = time.perf_counter()
-    evaluation.predict_logits(classifier, texts, hardware)
+    metrics.predict_logits(classifier, texts, hardware)
     seconds = time.perf_counter() - start
     return {
         "device": hardware.name,
@@ -165,7 +168,7 @@ def measure(name: str, *, tiny: bool, steps: int) -> dict:
         "train_texts_per_s": round(result.samples_per_second, 1),
         "predict_texts_per_s": round(len(texts) / seconds, 1),
         "weights_gib": round(memory.count_weight_bytes(classifier) / 2**30, 2),
-        "parameters": models.count_parameters(classifier).total,
+        "parameters": classifier.count_parameters(classifier).total,
     }
 
 

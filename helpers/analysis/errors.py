@@ -1,0 +1,170 @@
+"""Wrong predictions: which texts, of what linguistic type, near to what, and which labels to doubt.
+
+Taught in notebook 03. A linguistic type is a stated rule, not an opinion: anyone can check why a text has it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from helpers.device import Device
+from helpers.evaluation.metrics import compute_rows
+from helpers.models.batches import EncodedTexts, count_tokens
+from helpers.models.classifier import pool
+
+# Each rule leaves out what looks alike but means something else: "not only", "can't help", "nothing but", "as well as".
+RULES = {
+    "negation": r"""\b(?i:not(?!\s+(?:only|just|merely|simply)\b) | never | nor | neither | nobody | nowhere | none
+        | no(?!\s+(?:doubt|wonder|matter)\b) | nothing(?!\s+(?:but|less|short)\b) | cannot(?!\s+help\b)
+        | without(?!\s+(?:a\s+)?doubt\b) | hardly | barely | scarcely | lack(?:s|ing)? | fail(?:s|ed)?\s+to
+        | (?<!ca\s)(?!ca\s?n['’]t\s+help\b)(?:\w+\s?)?n['’]t)\b""",
+    "contrast": r"""\b(?i:(?<!nothing\s)(?<!anything\s)(?<!all\s)(?<!none\s)but | although | though | however | despite
+        | in\s+spite\s+of | nevertheless | nonetheless | whereas | even\s+if
+        | (?<!not\s)(?<!as\s)(?<!best\s)yet(?!\s+(?:another|again|to)\b))\b""",
+    "comparison": r"""\b(?i:(?<!rather\s)(?<!other\s)than | unlike | compared\s+(?:to|with) | in\s+comparison
+        | reminiscent\s+of | as\s+(?!well\b|long\b|soon\b|far\b|if\b)\w+\s+as)\b""",
+    "irony marker": r"""\b(?i:so[-\s]called | supposedly | allegedly | purportedly | would[-\s]be | if\s+only)\b
+        | \b(?i:oh|yeah|wow),\s | \?! | !\? | \(!\) | \(sic\)
+        | (?<![\w'])(?:''|``|["“‘`'])\s?[a-z]+(?:[\s-][a-z]+){0,2}\s?(?:''|["”’'])(?![\w'])""",  # 'scare quotes'
+    "named entity": r"(?<=[\w,;:'’)]\s)(?!I\b)[A-Z][a-z]+",  # a capital that does not begin a sentence
+}
+PATTERNS = {name: re.compile(rule, re.VERBOSE) for name, rule in RULES.items()}
+LONG, SHORT = 30, 6  # words: at least, at most
+NO_TYPE, NO_RATINGS = "none of the rules", "no ratings"
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of `text`; apostrophes stay inside them ("don't"), everything else separates."""
+    return re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text)
+
+
+def learn_polar_words(texts, labels, *, min_texts: int = 10, min_share: float = 0.75) -> dict[str, int]:
+    """Return word → label for words that occur in at least `min_texts` texts, `min_share` of them with one label."""
+    counts: dict[int, Counter] = {label: Counter() for label in sorted(set(labels))}
+    for text, label in zip(texts, labels, strict=True):
+        counts[label].update(set(split_words(text.lower())))
+    total = sum(counts.values(), Counter())
+    return {
+        word: label
+        for label, of_label in counts.items()
+        for word, n in of_label.items()
+        if total[word] >= min_texts and n >= min_share * total[word]
+    }
+
+
+def find_truncated(texts, tokenizer, max_length: int) -> np.ndarray:
+    """Return whether each text has more than `max_length` tokens, special tokens included, and so loses its end."""
+    return count_tokens(texts, tokenizer) > max_length
+
+
+def find_types(texts, *, train_texts, train_labels, truncated: np.ndarray) -> pd.DataFrame:
+    """Return a column per linguistic type, true where a text has it; a text may have several, or none.
+
+    Beside `RULES`: mixed polarity (words that training saw mostly with one label *and* words mostly with the other),
+    rare word (three or more letters, in no training text, and no name), long, short, and truncated.
+    """
+    texts = list(texts)
+    known = {word for text in train_texts for word in split_words(text.lower())}
+    polar = learn_polar_words(train_texts, train_labels)
+    words = [split_words(text) for text in texts]
+    found = {name: [bool(pattern.search(text)) for text in texts] for name, pattern in PATTERNS.items()}
+    found["mixed polarity"] = [len({polar[w.lower()] for w in row if w.lower() in polar}) > 1 for row in words]
+    found["rare word"] = [any(len(w) > 2 and w.islower() and w not in known for w in row) for row in words]
+    found["long"] = [len(text.split()) >= LONG for text in texts]
+    found["short"] = [len(text.split()) <= SHORT for text in texts]
+    found["truncated"] = list(truncated)
+    return pd.DataFrame(found, dtype=bool)
+
+
+def embed_texts(
+    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int | None = None
+) -> np.ndarray:
+    """Return the pooled vector of each text, `(rows, hidden)` in fp32: what the classifier's head sees of it."""
+
+    def embed(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = classifier.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return pool(hidden, attention_mask, classifier.pooling)  # (batch, hidden)
+
+    width = classifier.backbone.config.hidden_size
+    return compute_rows(embed, classifier, encoded, (width,), device, max_tokens=max_tokens)
+
+
+def logits_of(classifier, vectors: np.ndarray) -> np.ndarray:
+    """Return the head's fp32 logits `(rows, labels)` for pooled `vectors`, so that one pass gives vectors and logits."""
+    head = classifier.head
+    with torch.inference_mode():
+        return head(torch.from_numpy(vectors).to(head.weight.device)).float().cpu().numpy()
+
+
+def nearest_rows(vectors: np.ndarray, among: np.ndarray, k: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row numbers of the `k` nearest of `among` by cosine, and the cosines, both `(rows, k)`, nearest first."""
+    unit = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (vectors, among)]
+    cosine = unit[0] @ unit[1].T  # (rows, among)
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+    return nearest, np.take_along_axis(cosine, nearest, axis=1)
+
+
+def suspect_labels(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Return which labels are probably wrong: confident learning, as kept by cleanlab (Northcutt et al., 2021).
+
+    `probability` must come from a model that was not trained on these rows. A label is suspected when the model gives
+    another one with more than that label's usual confidence; cleanlab counts how many such rows noise would explain.
+    """
+    from cleanlab.filter import find_label_issues
+
+    labels, none = np.asarray(labels), np.zeros(len(labels), dtype=bool)
+    if len(np.unique(labels)) < 2 or (probability.argmax(axis=1) == labels).all():
+        return none
+    return find_label_issues(labels, probability, filter_by="confident_learning", n_jobs=1, verbose=False)
+
+
+def wrong_predictions(
+    texts,
+    labels: np.ndarray,
+    probability: np.ndarray,
+    label_names: Sequence[str],
+    *,
+    types: pd.DataFrame,
+    neighbours: tuple[np.ndarray, np.ndarray],
+    train_texts,
+    train_labels,
+    ratings: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return a row per wrong prediction, the most confident first: what to know about it when asking why.
+
+    `types` is from `find_types`, `neighbours` from `nearest_rows` among the training texts; `ratings` has the columns
+    mean_rating and rating_sd, or is None where people gave no ratings (the cells then say so). The index counts rows.
+    """
+    texts, labels, predicted = list(texts), np.asarray(labels), probability.argmax(axis=1)
+    rows = np.flatnonzero(predicted != labels)
+    rows = rows[np.argsort(-probability[rows].max(axis=1), kind="stable")]
+    table = pd.DataFrame({"text": [texts[r] for r in rows]}, index=rows)
+    table["actual"] = [label_names[i] for i in labels[rows]]
+    table["predicted"] = [label_names[i] for i in predicted[rows]]
+    table["confidence"] = probability[rows].max(axis=1)
+    for i, name in enumerate(label_names):
+        table[f"p({name})"] = probability[rows, i]
+    table["loss"] = -np.log(np.maximum(probability[rows, labels[rows]], 1e-12))
+    table["error_type"] = [_error_type(labels[r], predicted[r], label_names) for r in rows]
+    names = types.columns.to_numpy()
+    table["linguistic_type"] = [", ".join(names[types.iloc[r].to_numpy()]) or NO_TYPE for r in rows]
+    for column in ("mean_rating", "rating_sd"):
+        table[column] = NO_RATINGS if ratings is None else pd.to_numeric(ratings[column]).to_numpy()[rows]
+    train_texts, train_labels = list(train_texts), list(train_labels)
+    nearest, cosine = neighbours
+    for k in range(nearest.shape[1]):
+        table[f"nearest_{k + 1}"] = [train_texts[i] for i in nearest[rows, k]]
+        table[f"nearest_{k + 1}_label"] = [label_names[train_labels[i]] for i in nearest[rows, k]]
+        table[f"nearest_{k + 1}_cosine"] = cosine[rows, k]
+    table["label_suspected"] = suspect_labels(labels, probability)[rows]
+    return table
+
+
+def _error_type(label: int, predicted: int, label_names: Sequence[str]) -> str:
+    if len(label_names) == 2:
+        return "false positive" if predicted == 1 else "false negative"
+    return f"{label_names[label]} taken for {label_names[predicted]}"

@@ -1,0 +1,90 @@
+"""Inside a transformer: which token sees which, what pooling makes of it, and what padding can break.
+
+Taught in notebook 02, sections 1 to 3.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from helpers.device import Device
+from helpers.evaluation.metrics import compute_rows
+from helpers.models.batches import EncodedTexts
+from helpers.models.classifier import POOLINGS, pool
+
+
+def measure_influence(backbone, input_ids: Sequence[int]) -> np.ndarray:
+    """Return `(length, length)`: how far the hidden state of token i (row) moves with the embedding of token j (column).
+
+    It is the norm of the gradient of a random projection of state i by embedding j, each row scaled to add up to 1.
+    Where no path leads from j to i it is exactly zero: this measures the attention mask instead of drawing it.
+    """
+    where = next(backbone.parameters()).device
+    embedded = backbone.get_input_embeddings()(torch.tensor([list(input_ids)], device=where)).detach().requires_grad_()
+    direction = torch.randn(embedded.shape[-1], generator=torch.Generator().manual_seed(0)).to(where)
+    was_training = backbone.training
+    backbone.eval()
+    hidden = backbone(inputs_embeds=embedded).last_hidden_state[0]  # (length, hidden)
+    rows = [torch.autograd.grad(state @ direction, embedded, retain_graph=True)[0][0].norm(dim=-1) for state in hidden]
+    backbone.train(was_training)
+    influence = torch.stack(rows).cpu().numpy().astype(np.float64)
+    return influence / influence.sum(axis=1, keepdims=True)
+
+
+def pooled_features(
+    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int = 1024
+) -> dict[str, np.ndarray]:
+    """Return for every pooling the vectors `(rows, hidden)` that `classifier`'s backbone gives, from one pass over the texts."""
+
+    def pool_each_way(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = classifier.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        return torch.stack(
+            [pool(hidden, attention_mask, name) for name in POOLINGS], dim=1
+        )  # (batch, poolings, hidden)
+
+    shape = (len(POOLINGS), classifier.backbone.config.hidden_size)
+    vectors = compute_rows(pool_each_way, classifier, encoded, shape, device, max_tokens=max_tokens)
+    return {name: vectors[:, i] for i, name in enumerate(POOLINGS)}
+
+
+def pad_one(input_ids: Sequence[int], *, places: int, pad_id: int, side: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask, both `(1, length + places)`: one text with padding on the "right" or on the "left"."""
+    ids, padding = list(input_ids), [pad_id] * places
+    padded = {"right": ids + padding, "left": padding + ids}[side]
+    mask = {"right": [1] * len(ids) + [0] * places, "left": [0] * places + [1] * len(ids)}[side]
+    return torch.tensor([padded]), torch.tensor([mask])
+
+
+@torch.inference_mode()
+def padding_effects(backbone, input_ids: Sequence[int], *, pad_id: int, other_pad_id: int, places: int = 8) -> dict:
+    """Return by how much padding moves the vector of a text, relative to its length, for right and for wrong ways.
+
+    0 means that the padded text gets exactly the vector that it gets alone.
+    """
+    ids = list(input_ids)
+    alone = backbone(input_ids=torch.tensor([ids])).last_hidden_state  # (1, length, hidden)
+    whole = torch.ones(1, len(ids), dtype=torch.long)
+
+    def moved(
+        side: str, pooling: str, *, pad: int = pad_id, masked: bool = True, reads_last_place: bool = False
+    ) -> float:
+        padded, mask = pad_one(ids, places=places, pad_id=pad, side=side)
+        seen = mask if masked else torch.ones_like(mask)
+        hidden = backbone(input_ids=padded, attention_mask=seen).last_hidden_state
+        vector = (
+            hidden[:, -1] if reads_last_place else pool(hidden, mask if masked or pooling == "last" else seen, pooling)
+        )
+        reference = pool(alone, whole, pooling)
+        return float((vector - reference).norm() / reference.norm())
+
+    return {
+        "right, masked: mean": moved("right", "mean"),
+        "right, masked: last real token": moved("right", "last"),
+        "right, masked, another pad token: mean": moved("right", "mean", pad=other_pad_id),
+        "left, masked: mean": moved("left", "mean"),
+        "right, masked, but `hidden[:, -1]`": moved("right", "last", reads_last_place=True),
+        "right, mask forgotten: mean": moved("right", "mean", masked=False),
+        "the same, another pad token: mean": moved("right", "mean", pad=other_pad_id, masked=False),
+        "right, mask forgotten: last real token": moved("right", "last", masked=False),
+    }

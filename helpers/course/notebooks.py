@@ -1,0 +1,159 @@
+"""The notebooks as files: find them, list their parameters, execute them headlessly, refresh their stored outputs."""
+
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from helpers.assets.find import ROOT
+from helpers.course.expected import judge
+from helpers.runs import RUNS, read_json
+
+NOTEBOOKS = ROOT / "notebooks"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one headless run; `error` is one line, or None."""
+
+    notebook: str
+    seconds: float
+    record: dict | None
+    executed: Path
+    error: str | None
+
+
+def find_notebooks(number: str | None = None) -> list[Path]:
+    """Return the numbered notebooks in order, or the one whose name begins with `number`."""
+    found = sorted(NOTEBOOKS.glob(f"{number or '[0-9][0-9]'}_*.ipynb"))
+    if not found:
+        names = ", ".join(path.name[:2] for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+        raise ValueError(f"There is no notebook {number!r}: use one of {names}.")
+    return found
+
+
+def list_parameters(notebook: Path) -> dict[str, dict]:
+    """Return name → default and meaning of every parameter, as papermill reads them from the tagged cell."""
+    import papermill
+
+    return {
+        name: {"default": found["default"], "meaning": found["help"]}
+        for name, found in papermill.inspect_notebook(str(notebook)).items()
+    }
+
+
+def run_headless(notebook: Path, parameters: dict | None = None, runs: Path = RUNS) -> Outcome:
+    """Execute a copy of `notebook` with papermill, its output on the terminal; errors end up in the outcome.
+
+    The copy goes to `runs/<notebook>/`; so does the newest `metrics.json` that the run wrote, which is read back.
+    """
+    import papermill
+
+    folder = runs / notebook.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    executed, start, error = folder / notebook.name, time.time(), None
+    os.environ.setdefault("COURSE_PROGRESS", "lines")
+    os.environ["COURSE_RUNS"] = str(runs)
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(executed),
+            parameters or {},
+            kernel_name="python3",
+            cwd=str(NOTEBOOKS),
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+    except Exception as caught:  # one broken notebook must not stop the others
+        error = f"{getattr(caught, 'ename', type(caught).__name__)}: {getattr(caught, 'evalue', caught)}".splitlines()[
+            0
+        ]
+    return Outcome(notebook.stem, time.time() - start, _newest_record(folder, start), executed, error)
+
+
+def _newest_record(folder: Path, since: float) -> dict | None:
+    fresh = [path for path in folder.glob("*/metrics.json") if path.stat().st_mtime >= since - 1]
+    return read_json(max(fresh, key=lambda p: p.stat().st_mtime)) if fresh else None
+
+
+def summary_lines(outcomes: list[Outcome]) -> list[str]:
+    """Return the table that ends `make run`: notebook, time, headline metrics, inside the band or not, executed copy."""
+    lines = [f"{'notebook':<24} {'time':>7}  {'accuracy':>8}  {'macro F1':>8}  {'expected':<10} executed copy"]
+    for outcome in outcomes:
+        scores, verdict = ["-", "-"], "no band"
+        if outcome.record:
+            scores = [f"{outcome.record[name]:.3f}" for name in ("accuracy", "f1_macro")]
+            table = judge(outcome.record)
+            verdict = "no band" if table.empty else ("inside" if table["inside"].all() else "OUTSIDE")
+        verdict = "FAILED" if outcome.error else verdict
+        path = os.path.relpath(outcome.executed, ROOT)
+        lines.append(
+            f"{outcome.notebook:<24} {outcome.seconds:>5.0f} s  {scores[0]:>8}  {scores[1]:>8}  {verdict:<10} {path}"
+        )
+        if outcome.error:
+            lines.append(f"    {outcome.error}")
+    return lines
+
+
+def refresh(notebook: Path) -> None:
+    """Execute `notebook` in place with its defaults and store what should be committed: outputs, counts, no noise."""
+    from nbclient import NotebookClient
+
+    os.environ["COURSE_PROGRESS"] = "off"
+    content = nbformat.read(notebook, as_version=4)
+    NotebookClient(
+        content,
+        timeout=3600,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    ).execute()
+    write_clean(content, notebook)
+
+
+def write_clean(content, path: Path) -> None:
+    """Write a notebook with the metadata that the course commits: kernel `python3`, language, tags; nothing personal."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    content.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
+    for cell in content.cells:
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+    nbformat.validate(content)
+    nbformat.write(content, path)
+
+
+def extract_figures(folder: Path = ROOT / "figures") -> list[Path]:
+    """Write the picture of every committed cell tagged `figure-<name>` to `folder/<name>.png`; return the paths."""
+    import base64
+
+    written = []
+    folder.mkdir(exist_ok=True)
+    for notebook in find_notebooks():
+        for cell in nbformat.read(notebook, as_version=4).cells:
+            names = [tag.removeprefix("figure-") for tag in cell.metadata.get("tags", []) if tag.startswith("figure-")]
+            pictures = [o.data["image/png"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+            for name, picture in zip(names, pictures, strict=False):
+                path = folder / f"{notebook.stem[:2]}_{name}.png"
+                path.write_bytes(base64.b64decode(picture))
+                written.append(path)
+    return written
+
+
+def move_repository(address: str, root: Path = ROOT) -> list[Path]:
+    """Write the repository's new address, "owner/name", wherever the old one stands; return the changed files.
+
+    The old one is `bootstrap.REPOSITORY`; badges, first cells, README and contributing guide repeat it.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", address):
+        raise ValueError(f"{address!r} is no repository on GitHub: write it as owner/name.")
+    constant = root / "helpers" / "bootstrap.py"
+    old = re.search(r'^REPOSITORY = "(.+)"$', constant.read_text(encoding="utf-8"), re.MULTILINE)[1]
+    changed = []
+    for file in [constant, *sorted(root.glob("*.md")), *sorted((root / "notebooks").rglob("*"))]:
+        if file.suffix in (".py", ".md", ".ipynb") and old.encode() in file.read_bytes():
+            file.write_bytes(file.read_bytes().replace(old.encode(), address.encode()))
+            changed.append(file)
+    return changed

@@ -1,0 +1,135 @@
+"""Which columns hold texts and labels, and what must be true of them: the checks behind `load_data`.
+
+Every refusal is one sentence that names the file, the row and the remedy.
+"""
+
+import re
+
+import numpy as np
+
+from helpers.data.tables import DataError, Table
+
+EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
+ELEVEN_EMOTIONS = (
+    "anger", "anticipation", "disgust", "fear", "joy", "love", "optimism", "pessimism", "sadness", "surprise", "trust",
+)  # fmt: skip
+TEXT_COLUMNS = ("text", "Tweet", "sentence", "content", "review")
+LABEL_COLUMNS = ("label", "emotion", "sentiment", "labels")
+BINARY = ("0", "1", "0.0", "1.0")  # how files write no and yes
+MAX_CHARACTERS = 1_000_000  # of one text; a longer one is a file that was read wrongly
+
+
+def find_text_column(table: Table, wanted: str | None) -> str:
+    """Return `wanted`, or else the first of the usual names that the table has."""
+    if wanted is not None:
+        return wanted
+    found = [name for name in TEXT_COLUMNS if name in table.rows.columns]
+    if not found:
+        raise DataError(f"{table.source} has no column 'text' (it has {_listed(table)}): name it with text_column=….")
+    return found[0]
+
+
+def find_label_columns(table: Table, wanted, text_column: str) -> list[str]:
+    """Return the columns that are `wanted`, or else one of the usual name, or else all columns of 0 and 1."""
+    if wanted is not None:
+        return [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else list(wanted)
+    for name in LABEL_COLUMNS:
+        if name in table.rows.columns:
+            return [name]
+    if set(ELEVEN_EMOTIONS) <= set(table.rows.columns):  # SemEval and Kaggle: "ID, Tweet, anger, …, trust"
+        return list(ELEVEN_EMOTIONS)
+    binary = [c for c in table.rows.columns if c != text_column and table.rows[c].astype(str).isin(BINARY).all()]
+    if len(binary) < 2:
+        raise DataError(f"{table.source} has no column 'label' (it has {_listed(table)}): name it with label_column=….")
+    return binary
+
+
+def check_ids(table: Table) -> None:
+    """Refuse a competition's file in which a row came twice, as after merging two files."""
+    if "ID" in table.rows.columns:
+        twice = np.flatnonzero(table.rows["ID"].duplicated())
+        if len(twice):
+            name = table.rows["ID"].iloc[twice[0]]
+            raise DataError(f"{table.place(twice[0])}: the ID {name!r} occurs a second time: give every row its own.")
+
+
+def check_columns(table: Table, needed: list[str]) -> None:
+    """Refuse a table that lacks one of the `needed` columns."""
+    for name in needed:
+        if name not in table.rows.columns:
+            raise DataError(f"{table.source} has no column {name!r}: it has {_listed(table)}.")
+
+
+def check_texts(table: Table, column: str, *, whole: bool = True) -> None:
+    """Refuse texts that are missing, blank or endless; make the others `str`. `whole` says that all rows are in the table."""
+    _check_cells(table, column, whole=whole)
+    table.rows[column] = table.rows[column].astype(str)
+    long = np.flatnonzero(table.rows[column].str.len() > MAX_CHARACTERS)
+    if len(long):
+        raise DataError(
+            f"{table.place(long[0])}: {column!r} has {len(table.rows[column].iloc[long[0]]):,} characters; the course "
+            f"reads {MAX_CHARACTERS:,}: cut the text in pieces."
+        )
+
+
+def _check_cells(table: Table, column: str, *, whole: bool = True) -> None:
+    """Refuse what is no text or label: lists, objects and bytes, which jsonl and parquet files may hold, and blanks."""
+    values = table.rows[column]
+    if values.dtype == object:
+        wrong = np.flatnonzero([isinstance(value, list | tuple | dict | bytes | np.ndarray) for value in values])
+        if len(wrong):
+            value = _shorten([repr(values.iloc[wrong[0]])])[:60]
+            raise DataError(f"{table.place(wrong[0])}: {column!r} is {value}, but must be one text or number.")
+    empty = np.flatnonzero(values.isna() | (values.astype(str).str.strip() == ""))
+    if len(empty):
+        count = f"{'' if whole else 'at least '}{len(empty)} such rows"
+        raise DataError(f"{table.place(empty[0])}: {column!r} is empty ({count}): fill or delete them.")
+
+
+def check_binary(table: Table, columns: list[str]) -> None:
+    """Refuse cells other than 0 and 1; make them "0" and "1"."""
+    for name in columns:
+        values = table.rows[name].astype(str)
+        wrong = np.flatnonzero(~values.isin(BINARY))
+        if len(wrong):
+            raise DataError(f"{table.place(wrong[0])}: {name!r} is {values.iloc[wrong[0]]!r}, but must be 0 or 1.")
+        table.rows[name] = values.str[0]
+
+
+def find_label_names(tables: dict[str, Table], column: str) -> list[str]:
+    """Return the labels of train: the six emotions in their usual order, other names sorted, numbers by value.
+
+    Refuses blank labels, fewer than two of them, one that occurs once, and one that train does not have.
+    """
+    for table in tables.values():
+        _check_cells(table, column)
+        table.rows[column] = table.rows[column].astype(str).str.strip()
+    train = tables["train"]
+    counts = train.rows[column].value_counts()
+    if len(counts) < 2:
+        raise DataError(f"{train.source}: {column!r} has only the label {counts.index[0]!r}; a classifier needs two.")
+    if counts.min() == 1:
+        rare = counts.index[-1]
+        row = int(np.flatnonzero(train.rows[column] == rare)[0])
+        raise DataError(
+            f"{train.place(row)}: the label {rare!r} occurs only here: add examples, or merge or delete it."
+        )
+    names = set(counts.index)
+    for table in tables.values():
+        unknown = np.flatnonzero(~table.rows[column].isin(names))
+        if len(unknown):
+            label = table.rows[column].iloc[unknown[0]]
+            raise DataError(f"{table.place(unknown[0])}: unknown label {label!r}: train has {_shorten(sorted(names))}.")
+    if names == set(EMOTIONS):
+        return list(EMOTIONS)
+    return sorted(names, key=lambda name: (0, int(name), name) if re.fullmatch(r"-?\d{1,9}", name) else (1, 0, name))
+
+
+def _listed(table: Table) -> str:
+    return _shorten(table.rows.columns)
+
+
+def _shorten(names) -> str:
+    """Return names for a message: on one line, and not more than fit there."""
+    line = " ".join(", ".join(map(str, names)).split())
+    return line if len(line) <= 300 else line[:300] + "…"

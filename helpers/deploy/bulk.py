@@ -1,0 +1,80 @@
+"""Predictions for a whole file, however long: read, predict and write piece by piece, in the memory of one piece."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.data.load import read_text_chunks
+from helpers.data.tables import DataError
+from helpers.deploy.predictor import Predictor
+from helpers.progress import ProgressBar
+from helpers.runs import atomic_path
+
+CHUNK_ROWS = 10_000  # enough to find texts of like length, little enough to hold in memory
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What `predict_file` did."""
+
+    rows: int
+    blank_rows: int  # lines without any cell filled, which were left out
+    truncated: int  # texts that were longer than the model reads
+    seconds: float
+
+
+def predict_file(
+    predictor: Predictor,
+    source: str | Path,
+    target: str | Path,
+    *,
+    text_column: str | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+) -> FileReport:
+    """Write `target`: the rows of `source` in their order, and beside them label, confidence and all probabilities.
+
+    `source` (.csv or .tsv, also .gz) is first read to its end and checked, so that a bad row in the last line costs
+    seconds, not hours. `target` (.csv) appears when it is complete. Predictions are those of `Predictor.predict`.
+    Raises `DataError` for rows that cannot be predicted, `ValueError` or `FileNotFoundError` for paths that cannot work.
+    """
+    source, target = Path(source), Path(target)
+    _check_paths(source, target)
+    rows, pieces, last = 0, 0, 0
+    for table, _ in read_text_chunks(source, text_column, chunk_rows):
+        names = _name_columns(list(table.columns), predictor.label_names, source.name)
+        rows, pieces, last = rows + len(table), pieces + 1, table.index[-1]
+    start, truncated = time.perf_counter(), 0
+    with (
+        atomic_path(target) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+        ProgressBar(pieces) as bar,
+    ):
+        for table, column in read_text_chunks(source, text_column, chunk_rows):
+            found = predictor.predict(table[column])
+            truncated += sum(prediction.truncated for prediction in found)
+            values = [[p.label, p.confidence, *map(p.probabilities.get, predictor.label_names)] for p in found]
+            table = pd.concat([table, pd.DataFrame(values, table.index, names)], axis=1)
+            table.to_csv(file, header=file.tell() == 0, index=False, lineterminator="\n", float_format="%.6f")
+            bar.advance(f"{table.index[-1] + 1:,} rows")
+    return FileReport(rows, int(last) + 1 - rows, truncated, time.perf_counter() - start)
+
+
+def _check_paths(source: Path, target: Path) -> None:
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no file {str(source)!r}: check the path.")
+    if target.suffix != ".csv" or target.is_dir():
+        raise ValueError(f"{str(target)!r} cannot be written: predictions are a .csv file.")
+    if target.exists() and target.samefile(source):
+        raise ValueError(f"{str(target)!r} is the file that is read: give the predictions another name.")
+
+
+def _name_columns(taken: list[str], label_names: list[str], source: str) -> list[str]:
+    """Return the names of the columns that come in: a label whose name is taken becomes p(label)."""
+    names = ["predicted", "confidence"]
+    names += [f"p({name})" if name in (*names, *taken) else name for name in label_names]
+    for name in names:
+        if name in taken:
+            raise DataError(f"{source} has a column {name!r} already: rename or delete it.")
+    return names

@@ -1,0 +1,114 @@
+"""Metrics for texts with several labels at once. Taught in notebook 04, sections 2 and 10."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score, f1_score, jaccard_score, multilabel_confusion_matrix
+
+from helpers.evaluation.metrics import compute_metrics
+
+
+def compute_multilabel_metrics(
+    labels: np.ndarray, predictions: np.ndarray, probability: np.ndarray, label_names: list[str]
+) -> dict:
+    """Return `compute_metrics` and what only several labels have, all from 0 to 1, arrays `(rows, labels)`.
+
+    `f1_samples` and `jaccard` are averages over rows; a row without labels, and called so, counts 1, as in the shared
+    task. `exact_match` is the share of rows with every label right; `hamming_loss` of single decisions that are
+    wrong, and `label_accuracy` of those that are right, which flatters: labels are rare, so saying no is mostly right.
+    `average_precision` needs no threshold; it averages over the labels that occur.
+    """
+    labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
+    metrics = compute_metrics(labels, predictions, label_names)
+    present = labels.any(axis=0)
+    wrong = float((labels != predictions).mean())
+    metrics |= {
+        "exact_match": metrics["accuracy"],
+        "f1_samples": float(f1_score(labels, predictions, average="samples", zero_division=1.0)),
+        "jaccard": float(jaccard_score(labels, predictions, average="samples", zero_division=1.0)),
+        "hamming_loss": wrong,
+        "label_accuracy": 1 - wrong,
+        "average_precision": float(
+            average_precision_score(labels[:, present], probability[:, present], average="macro")
+        )
+        if present.any()
+        else 0.0,
+    }
+    return metrics
+
+
+HEADLINES = ("f1_macro", "f1_micro", "f1_samples", "jaccard", "exact_match", "label_accuracy", "average_precision")
+
+
+def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
+    """Return the headline metrics of several systems, a row each."""
+    return pd.DataFrame({name: {key: found[key] for key in HEADLINES} for name, found in metrics.items()}).T
+
+
+def trivial_predictions(labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what costs nothing: never any label, always every label. A model that is not above both has learnt nothing."""
+    shape = np.shape(labels)
+    return {"never any label": np.zeros(shape, dtype=np.int64), "always every label": np.ones(shape, dtype=np.int64)}
+
+
+def label_table(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    probability: np.ndarray,
+    label_names: Sequence[str],
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return a row per label: rows, precision, recall, f1 with a 95 % bootstrap interval, and average precision."""
+    labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
+    metrics = compute_metrics(labels, predictions, list(label_names))
+    generator, draws = np.random.default_rng(seed), np.empty((samples, labels.shape[1]))
+    for i in range(samples):
+        rows = generator.integers(0, len(labels), len(labels))
+        truth, calls = labels[rows], predictions[rows]
+        draws[i] = 2 * (truth & calls).sum(axis=0) / np.maximum(truth.sum(axis=0) + calls.sum(axis=0), 1)
+    table = pd.DataFrame(metrics["per_class"]).T.rename(columns={"support": "rows"}).astype({"rows": int})
+    table["low"], table["high"] = np.quantile(draws, [0.025, 0.975], axis=0)
+    pairs = zip(labels.T, probability.T, strict=True)
+    table["average precision"] = [average_precision_score(y, p) if y.any() else np.nan for y, p in pairs]
+    return table[["rows", "precision", "recall", "f1", "low", "high", "average precision"]]
+
+
+def count_label_confusions(labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
+    """Return a row per label with the four cells of its own confusion matrix.
+
+    The truth comes first: swapped, misses and false alarms change places, and nothing else shows it.
+    """
+    cells = multilabel_confusion_matrix(np.asarray(labels).astype(int), predictions).reshape(-1, 4)
+    columns = ["rightly absent", "false alarm", "missed", "found"]
+    return pd.DataFrame(cells, index=list(label_names), columns=columns)
+
+
+def co_occurrence(labels: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
+    """Return the share of rows with the row's label that also have the column's; nan for a label that never occurs."""
+    labels = np.asarray(labels).astype(float)
+    counts = labels.sum(axis=0)
+    shares = np.divide(
+        labels.T @ labels, counts[:, None], out=np.full((len(counts),) * 2, np.nan), where=counts[:, None] > 0
+    )
+    return pd.DataFrame(shares, index=list(label_names), columns=list(label_names))
+
+
+def calibration_table(labels: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
+    """Return, per bin of probability, how many single decisions fall into it, their mean probability, and their truth.
+
+    A decision is one label of one row. Where `probability` is above `true`, the model promises too much.
+    """
+    flat, truth = np.asarray(probability).ravel(), np.asarray(labels).ravel()
+    place = np.minimum((flat * bins).astype(int), bins - 1)
+    table = pd.DataFrame({"bin": place, "probability": flat, "true": truth}).groupby("bin")
+    table = table.agg(decisions=("true", "size"), probability=("probability", "mean"), true=("true", "mean"))
+    table.index = pd.Index([f"{b / bins:.1f} to {(b + 1) / bins:.1f}" for b in table.index], name="bin")
+    return table
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Return the mean distance between probability and truth over the bins of `calibration_table`, by decisions."""
+    return float(np.average((table["probability"] - table["true"]).abs(), weights=table["decisions"]))

@@ -1,0 +1,203 @@
+"""Adapters: train a few percent of a model and store only that. LoRA, its 4-bit form QLoRA, and the linear probe.
+
+LoRA (Hu et al., 2021) freezes a matrix W and learns a thin product B A beside it; QLoRA (Dettmers et al., 2023) keeps the
+frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 04, section 7.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from helpers.device import Device, find_device
+from helpers.models.classifier import TextClassifier, load_classifier, use_byte_dropout
+from helpers.runs import atomic_folder, read_json, write_json
+
+ADAPTER_FILE = "adapter_config.json"
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a hint about an optional kernel for CPUs
+
+
+def add_lora(
+    classifier: TextClassifier,
+    *,
+    rank: int = 16,
+    alpha: int | None = None,
+    targets: list[str] | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+):
+    """Return `classifier` as a `PeftModel` in which only thin matrices beside the `targets`, and the head, are trained.
+
+    `targets` are names of linear layers ("q_proj"), by default all of the backbone's; `alpha` (2 x rank by default)
+    scales the product: it is multiplied by alpha / rank. The head is new, so it must be trained and saved as well:
+    `modules_to_save`. At first B is zero: the logits are those of the classifier as it was.
+    Raises `ValueError` for a target that the backbone does not have.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    found = list_linear_layers(classifier.backbone)
+    targets = found if targets is None else list(targets)
+    missing = [name for name in targets if name not in found]
+    if missing or not targets:
+        raise ValueError(
+            f"LoRA finds no linear layer {', '.join(map(repr, missing)) or 'at all'} in {type(classifier.backbone).__name__}: "
+            f"it has {', '.join(found) or 'none'}."
+        )
+    if not isinstance(rank, int) or rank < 1:
+        raise ValueError(f"rank={rank!r}: it must be a whole number of at least 1; 8 to 64 are usual.")
+    torch.manual_seed(seed)  # the initial A
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=targets, modules_to_save=["head"]
+    )
+    adapted = get_peft_model(classifier, config)
+    if not torch.cuda.is_available():
+        use_byte_dropout(adapted)
+    return adapted
+
+
+def load_with_method(
+    model: str,
+    label_names: list[str],
+    method: str,
+    *,
+    device: Device,
+    rank: int = 16,
+    targets: list[str] | None = None,
+    pooling: str = "mean",
+    revision: str | None = None,
+    seed: int = 0,
+):
+    """Return a new classifier for several labels per text, ready to train by `method`: probe, lora, qlora or full.
+
+    Called twice, it returns the same weights twice: every comparison begins from the same start.
+    """
+    classifier = load_classifier(
+        model,
+        label_names,
+        multilabel=True,
+        pooling=pooling,
+        attention=device.attention,
+        seed=seed,
+        revision=revision,
+        quantization=four_bit_config(device) if method == "qlora" else None,
+    )
+    if method == "probe":
+        return freeze_backbone(classifier)
+    if method in ("lora", "qlora"):
+        return add_lora(classifier, rank=rank, targets=targets, seed=seed)
+    return classifier
+
+
+def list_linear_layers(backbone: nn.Module) -> list[str]:
+    """Return the names that LoRA may aim at: the last part of each linear layer's name, sorted, each once."""
+    return sorted({name.split(".")[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)})
+
+
+def freeze_backbone(classifier: TextClassifier) -> TextClassifier:
+    """Return `classifier` with nothing but its head trainable: a linear probe of what the backbone knows already."""
+    classifier.backbone.requires_grad_(False)
+    return classifier
+
+
+def four_bit_config(device: Device | None = None):
+    """Return QLoRA's quantisation for `load_classifier`: NF4 (16 levels placed for bell-shaped weights), scales quantised too.
+
+    Weights rest in 4 bits and are expanded, block by block, to `device`'s precision for each matrix product.
+    """
+    from transformers import BitsAndBytesConfig
+
+    precisions = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=precisions[(device or find_device()).precision],
+    )
+
+
+def is_four_bit(classifier: nn.Module) -> bool:
+    """Return whether the backbone rests in 4 bits."""
+    return bool(getattr(classifier.backbone, "is_loaded_in_4bit", False))
+
+
+def use_gradient_checkpointing(classifier: nn.Module, *, on: bool = True) -> None:
+    """Keep only each layer's input for the backward pass and compute the rest again there: less memory, more time.
+
+    Chen et al., *Training Deep Nets with Sublinear Memory Cost* (2016).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the newest transformers has another name for it
+        if on:
+            classifier.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        else:
+            classifier.backbone.gradient_checkpointing_disable()
+
+
+def save_adapter(classifier, tokenizer, folder: str | Path, *, base: str, revision: str | None = None, **extra) -> Path:
+    """Write adapter and head (safetensors), tokenizer and configuration to `folder`; return it.
+
+    The backbone is not written: `base` and `revision` say where it came from, as given to `load_classifier`. `extra`
+    (thresholds, max_length) goes into `classifier.json`, as with `save_classifier`. The folder appears whole or not at all.
+    """
+    classifier.peft_config["default"].base_model_name_or_path = base
+    own = {
+        "label_names": classifier.label_names,
+        "multilabel": classifier.multilabel,
+        "pooling": classifier.pooling,
+        "dropout": classifier.dropout.p,
+        "base": base,
+        "revision": revision,
+        "four_bit": is_four_bit(classifier),
+    }
+    with atomic_folder(folder) as work:
+        classifier.save_pretrained(work, save_embedding_layers=False)
+        (work / "README.md").unlink(missing_ok=True)  # peft's empty form; helpers.hub writes a real card
+        tokenizer.save_pretrained(work)
+        write_json(work / "classifier.json", own | extra)
+    return Path(folder)
+
+
+def load_adapter(
+    folder: str | Path, *, attention: str = "sdpa", device: Device | None = None, four_bit: bool | None = None
+):
+    """Return `(classifier, tokenizer, settings)` as `save_adapter` wrote them, on the same base; in evaluation mode.
+
+    `four_bit` overrides how the base is held: False expands a QLoRA base to full precision, as merging wants it.
+    Raises `FileNotFoundError` for a folder without a saved adapter, `AssetError` if the base cannot be had.
+    """
+    from peft import PeftModel
+    from transformers import AutoTokenizer
+
+    folder = Path(folder)
+    if not (folder / ADAPTER_FILE).exists() or not (folder / "classifier.json").exists():
+        raise FileNotFoundError(f"{folder} holds no saved adapter (no {ADAPTER_FILE}): train and save one first.")
+    settings = read_json(folder / "classifier.json")
+    quantised = settings["four_bit"] if four_bit is None else four_bit
+    classifier = load_classifier(
+        settings["base"],
+        settings["label_names"],
+        multilabel=settings["multilabel"],
+        pooling=settings["pooling"],
+        dropout=settings["dropout"],
+        attention=attention,
+        revision=settings["revision"],
+        quantization=four_bit_config(device) if quantised else None,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.padding_side = "right"
+    return PeftModel.from_pretrained(classifier, str(folder)).eval(), tokenizer, settings
+
+
+def merge_lora(classifier) -> TextClassifier:
+    """Return an ordinary classifier whose weights are W + B A: as fast as without an adapter, and as large to store.
+
+    The adapted model is used up. Raises `ValueError` for a 4-bit base: the sum would be rounded to 16 levels again.
+    """
+    if is_four_bit(classifier):
+        raise ValueError(
+            "The base is in 4 bits, and merging would round the adapter away: save it, then merge "
+            "load_adapter(folder, four_bit=False)."
+        )
+    return classifier.merge_and_unload()

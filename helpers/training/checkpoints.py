@@ -1,0 +1,137 @@
+"""Resumable training state in one safetensors file: tensors as tensors, everything else as JSON in the file's header."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from helpers.models.batches import EncodedTexts
+from helpers.runs import atomic_path
+
+
+@dataclass
+class TrainingState:
+    """How far a run has come. Together with weights, optimiser and random numbers it is all that `fit` needs to go on."""
+
+    settings: dict  # the configuration and a digest of data and labels: a checkpoint fits only the same ones
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished optimiser steps
+    step_losses: list[float] = field(default_factory=list)
+    history: list[dict] = field(default_factory=list)
+    train_seconds: float = 0.0
+    scaler: dict = field(default_factory=dict)  # fp16 loss scale
+
+
+def describe_run(classifier, train: EncodedTexts, validation: EncodedTexts) -> dict:
+    """Return what a checkpoint must agree on besides the configuration: the kind of model, the labels, the data."""
+    parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    return {
+        "model": f"{classifier.backbone.config.model_type} of {parameters} parameters, {classifier.pooling} pooling",
+        "labels": classifier.label_names,
+        "train data": _digest(train),
+        "validation data": _digest(validation),
+    }
+
+
+def _digest(encoded: EncodedTexts) -> str:
+    """Return a short fingerprint of token ids, lengths and labels, to tell one dataset from another."""
+    digest = hashlib.sha256(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in encoded.input_ids]).tobytes())
+    digest.update(encoded.lengths.tobytes())
+    digest.update(np.ascontiguousarray(encoded.labels).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return copies of the parameters that training changes, and of the buffers; frozen weights need no copy.
+
+    The state of a 4-bit model also holds the scales of its frozen weights: these are neither.
+    """
+    changing = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    changing |= {name for name, _ in model.named_buffers()}
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items() if name in changing}
+
+
+def write_weights(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors atomically as safetensors."""
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+
+
+def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, optimizer) -> None:
+    """Write `folder/state.safetensors` from the main process; the previous one stays until the new one is complete."""
+    random_states = gather_object([torch.get_rng_state()])
+    if torch.cuda.is_available():
+        random_states += gather_object([torch.cuda.get_rng_state()])
+    if not accelerator.is_main_process:
+        return
+    tensors = {f"model.{name}": value for name, value in trained_weights(accelerator.unwrap_model(model)).items()}
+    for number, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{slot}": value.cpu() for slot, value in slots.items()}
+    tensors |= {f"random.{number}": value for number, value in enumerate(random_states)}
+    state.scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
+    write_weights(folder / "state.safetensors", tensors, {"state": json.dumps(vars(state))})
+
+
+def load_checkpoint(
+    folder: Path, settings: dict, accelerator, model, optimizer
+) -> tuple[TrainingState, dict[str, torch.Tensor]]:
+    """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
+
+    Without a checkpoint, the state is that of a run that has not begun, and the weights are empty.
+    Raises `ValueError` when the checkpoint was written with other settings, cannot be read, or is seen by some of the
+    processes only: these would begin at different steps, and wait for each other for ever.
+    """
+    file = folder / "state.safetensors"
+    seen = accelerator.reduce(torch.tensor(float(file.exists()), device=accelerator.device), "sum")
+    if 0 < seen < accelerator.num_processes:
+        raise ValueError(
+            f"{folder} is there for {seen:.0f} of {accelerator.num_processes} processes: let all machines share the disk "
+            "that COURSE_RUNS names."
+        )
+    if not seen:
+        return TrainingState(settings), {}
+    try:
+        with safe_open(file, "pt") as header:
+            state = TrainingState(**json.loads(header.metadata()["state"]))
+        tensors = load_file(file)
+        file = folder / "best.safetensors"
+        best = load_file(file) if state.history else {}
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is not a readable checkpoint: pass resume=False to start over.") from error
+    differing = [name for name in settings if settings[name] != state.settings.get(name)]
+    if differing:
+        raise ValueError(
+            f"{folder} holds an unfinished run with other settings ({', '.join(differing)}): give this one another "
+            "run_name, set them back, or pass resume=False to throw the unfinished run away."
+        )
+    of = lambda prefix: {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}  # noqa: E731
+    accelerator.unwrap_model(model).load_state_dict(of("model."), strict=False)
+    slots: dict[int, dict] = {}
+    for name, value in of("optimizer.").items():
+        number, slot = name.split(".")
+        slots.setdefault(int(number), {})[slot] = value
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    _restore_random_numbers(of("random."), accelerator)
+    if accelerator.scaler:
+        accelerator.scaler.load_state_dict(state.scaler)
+    return state, best
+
+
+def _restore_random_numbers(states: dict[str, torch.Tensor], accelerator) -> None:
+    own, world = accelerator.process_index, accelerator.num_processes
+    if str(own) in states:  # another number of processes than before: their random numbers start anew
+        torch.set_rng_state(states[str(own)])
+    if torch.cuda.is_available() and str(world + own) in states:
+        torch.cuda.set_rng_state(states[str(world + own)])
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Delete the state of a finished run."""
+    shutil.rmtree(folder, ignore_errors=True)
