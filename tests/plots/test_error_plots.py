@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from helpers.analysis.attributions import Attribution
 from helpers.analysis.slices import compare_slices
 from helpers.evaluation.calibration import reliability_table, risk_coverage
-from helpers.plots.analysis import (
+from helpers.plots import (
     draw_explorer,
     plot_attributions,
     plot_projections,
@@ -18,8 +18,8 @@ from helpers.plots.analysis import (
     plot_reliability,
     plot_resumed,
     plot_risk_coverage,
+    plot_scores,
 )
-from helpers.plots.evaluation import plot_scores
 
 LABELS = np.array([0, 1, 1, 0, 1, 0])
 MODELS = {

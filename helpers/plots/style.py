@@ -1,0 +1,38 @@
+"""The look of every figure, in all notebooks: one palette, one style, and the function that opens a figure."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+# Okabe & Ito's palette: distinguishable with every common form of colour vision.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
+)  # fmt: skip
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, GREY, YELLOW)
+MARKERS = "osD^vPX*"  # one for each colour: shape tells what colour may not
+PERCENT = "{x:.0%}"
+STYLE = {
+    "figure.dpi": 90,
+    "figure.constrained_layout.use": True,
+    "font.size": 10.5,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+styled = plt.rc_context(STYLE)  # decorates whole functions: titles and legends read the style only when they are made
+
+
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, *, grid: str = "", **settings
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of `width` x `height` inches and its axes `(rows * columns,)`, row by row.
+
+    Every panel has the `settings`, as in `Axes.set`, and thin lines across the axis named by `grid`: x, y or both.
+    """
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, subplot_kw=settings)
+    plt.close(figure)  # the caller shows it: a notebook would otherwise draw it twice
+    for ax in axes.flat if grid else ():
+        ax.grid(axis=grid, alpha=0.3)
+    return figure, axes.ravel()

@@ -1,0 +1,119 @@
+"""How training went: one run in notebooks 01 and 03, two models in 02, and in 04 many runs, their choice and memory."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from helpers.plots.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, PURPLE, RED, SKY, new_figure, styled
+
+
+@styled
+def plot_learning_rate(rates: Sequence[float]) -> Figure:
+    """Return the learning rate at each step `(steps,)`, from `training.learning_rate_at`."""
+    labels = {"xlabel": "optimiser step", "ylabel": "learning rate"}
+    figure, (ax,) = new_figure(7.5, 2.4, title="Learning rate: warm up, then cool down", **labels)
+    ax.plot(np.arange(1, len(rates) + 1), rates, color=BLUE)
+    ax.set_ylim(0, None)
+    return figure
+
+
+def _two_panels_by_epoch(height: float, *titles: str, grid: str = "") -> tuple[Figure, Axes, Axes]:
+    figure, axes = new_figure(9.5, height, columns=2, grid=grid, xlabel="epoch")
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title.replace("_", " "))  # a metric's name may be part of it
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure, *axes
+
+
+@styled
+def plot_history(history: pd.DataFrame, step_losses: Sequence[float], *, metric: str = "f1_macro") -> Figure:
+    """Return two panels from a `TrainingResult`: losses by epoch over the single steps, and validation metrics."""
+    figure, left, right = _two_panels_by_epoch(3.4, "Loss", "Validation")
+    epochs = history["epoch"]
+    steps = np.arange(1, len(step_losses) + 1) * epochs.max() / len(step_losses)
+    left.plot(steps, step_losses, color=SKY, linewidth=0.8, alpha=0.8, label="training, each step")
+    left.plot(epochs, history["train_loss"], "o-", color=BLUE, label="training, epoch mean")
+    left.plot(epochs, history["loss"], "s--", color=RED, label="validation")
+    left.set_ylim(0, None)
+    right.plot(epochs, history["accuracy"], "o-", color=GREEN, label="accuracy")
+    right.plot(epochs, history[metric], "s--", color=PURPLE, label=metric.replace("_", " "))
+    for ax in (left, right):
+        ax.legend()
+    return figure
+
+
+@styled
+def plot_curves(histories: dict[str, Sequence[pd.DataFrame]], *, metric: str = "f1_macro") -> Figure:
+    """Return two panels, a line per model and `TrainingResult.history`: losses and validation `metric` by epoch."""
+    title = "Loss: training solid, validation dashed"
+    figure, left, right = _two_panels_by_epoch(3.6, title, f"Validation {metric}")
+    for (name, runs), colour, marker in zip(histories.items(), (BLUE, ORANGE), "os", strict=False):
+        for i, history in enumerate(runs):
+            label = name if i == 0 else None
+            left.plot(history["epoch"], history["train_loss"], marker + "-", color=colour, alpha=0.8, label=label)
+            left.plot(history["epoch"], history["loss"], marker + "--", color=colour, alpha=0.5)
+            right.plot(history["epoch"], history[metric], marker + "-", color=colour, alpha=0.8, label=label)
+    left.set_ylim(0, None)
+    right.legend(loc="lower right")
+    return figure
+
+
+@styled
+def plot_runs(histories: dict[str, pd.DataFrame], *, metric: str = "f1_macro") -> Figure:
+    """Return two panels, a line per run's `TrainingResult.history`: validation loss and `metric` by epoch."""
+    figure, left, right = _two_panels_by_epoch(3.6, "Validation loss", f"Validation {metric} at 0.5", grid="y")
+    for i, (name, history) in enumerate(histories.items()):
+        style = {"color": COLOURS[i % 8], "marker": MARKERS[i % 8], "label": name, "alpha": 0.9}
+        left.plot(history["epoch"], history["loss"], "--", **style)
+        right.plot(history["epoch"], history[metric], "-", **style)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+@styled
+def plot_resumed(uninterrupted: Sequence[float], resumed: Sequence[float], stopped_at: int) -> Figure:
+    """Return two curves of step losses that should be one, with the step after which the second run was cut off."""
+    figure, (ax,) = new_figure(7.5, 2.8, title="Resuming is exact", xlabel="optimiser step", ylabel="loss")
+    ax.plot(np.arange(1, len(uninterrupted) + 1), uninterrupted, color=SKY, linewidth=6, label="never interrupted")
+    ax.plot(np.arange(1, len(resumed) + 1), resumed, color="black", linewidth=1.2, label="interrupted and resumed")
+    ax.axvline(stopped_at + 0.5, color=RED, linestyle="--", label="here it was cut off")
+    ax.set_ylim(0, None)
+    ax.legend(ncols=3, fontsize=9)
+    return figure
+
+
+@styled
+def plot_checkpoint_choice(history: pd.DataFrame, choices: dict[str, int]) -> Figure:
+    """Return a `TrainingResult.history` as a path through loss and macro F1, and the epoch each rule would keep."""
+    labels = {"xlabel": "validation loss (lower is better)", "ylabel": "validation macro F1"}
+    figure, (ax,) = new_figure(7.5, 4, title="Which epoch to keep?", xmargin=0.12, ymargin=0.12, **labels)
+    points = history.set_index("epoch")[["loss", "f1_macro"]]
+    ax.plot(points["loss"], points["f1_macro"], "-", color=GREY, linewidth=1, zorder=1)
+    ax.scatter(points["loss"], points["f1_macro"], color=GREY, s=22, zorder=2)
+    for epoch, point in points.iterrows():
+        ax.annotate(str(epoch), point, xytext=(11, -18), textcoords="offset points", color="#555555")
+    for i, (rule, epoch) in enumerate(choices.items()):
+        ring = {"facecolors": "none", "edgecolors": (BLUE, RED, GREEN)[i], "linewidths": 2.2, "zorder": 3}
+        ax.scatter(*points.loc[epoch], s=130 + 130 * i, label=f"{rule}: epoch {epoch}", **ring)
+    ax.legend(loc="best", labelspacing=1.0)
+    return figure
+
+
+@styled
+def plot_memory(table: pd.DataFrame) -> Figure:
+    """Return stacked bars, a row of `table` each, of the bytes in its columns, from `training.count_memory`."""
+    figure, (ax,) = new_figure(8.5, 0.5 * len(table) + 1.7, title="What a training step keeps in memory", xlabel="MB")
+    left = np.zeros(len(table))
+    for column, colour in zip(table.columns, (BLUE, ORANGE, SKY, GREY), strict=False):
+        megabytes = table[column].to_numpy() / 1e6
+        ax.barh(table.index, megabytes, left=left, color=colour, label=column)
+        left += megabytes
+    ax.bar_label(ax.containers[-1], labels=[f"{total:,.0f} MB" for total in left], padding=4)
+    ax.invert_yaxis()
+    ax.set_xlim(0, left.max() * 1.15)  # room for the totals
+    figure.legend(loc="outside lower center", ncols=len(table.columns))
+    return figure
