@@ -13,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from helpers.assets.find import ROOT, read_manifest
+from helpers.assets.find import read_manifest
 from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
+from helpers.files import ROOT
 
 # Hub id → model type; those in GATED ask for a token.
 ENCODERS = {

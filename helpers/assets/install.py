@@ -1,7 +1,8 @@
-"""Install what a notebook server lacks of requirements.txt, and nothing else: `python helpers/bootstrap.py`.
+"""Install what a notebook server lacks of requirements.txt, and nothing else: `python helpers/assets/install.py`.
 
 Made for Colab, whose torch and numpy fit its GPU driver and each other: these two are never touched, and neither is what
-the server itself runs on. Where there is no GPU, the laptop profile's models are fetched as well.
+the server itself runs on. Where there is no GPU, the laptop profile's models are fetched as well. It runs as a script
+before anything is installed, so it imports the standard library and `packaging` alone.
 """
 
 import shutil
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements.txt"
 UNTOUCHED = ("torch", "numpy")
 SERVER = ("ipykernel", "jupyterlab", "nbclient", "papermill")  # what runs the notebook must not change while it runs
-NOT_NEEDED = ("nbval", "pytest", "pytest-xdist", "ruff", "hypothesis", "statsmodels")
+NOT_NEEDED = ("nbval", "pytest", "pytest-xdist", "ruff", "hypothesis", "import-linter")
 
 
 def missing_requirements(requirements: Path = REQUIREMENTS) -> list[str]:
@@ -54,12 +55,11 @@ def install_missing() -> list[str]:
 
 def main() -> None:
     """Install, say what was installed and what was left alone, and fetch the small models where there is no GPU."""
-    before = {requirement: _version(Requirement(requirement).name) for requirement in missing_requirements()}
+    before = {requirement.name: _version(requirement.name) for requirement in map(Requirement, missing_requirements())}
     install_missing()
     print("left as they are:", ", ".join(f"{name} {version(name)}" for name in UNTOUCHED))
-    names = [Requirement(requirement).name for requirement in before]
-    print("installed:", ", ".join(f"{name} {version(name)}" for name in names) or "nothing, all is here", flush=True)
-    upgraded = [Requirement(requirement).name for requirement, old in before.items() if old]
+    print("installed:", ", ".join(f"{name} {version(name)}" for name in before) or "nothing, all is here", flush=True)
+    upgraded = [name for name, old in before.items() if old]
     if upgraded:
         print(f"newer now: {', '.join(upgraded)}. Should the next cell fail, restart the runtime and run all again.")
     if shutil.which("nvidia-smi") is None:

@@ -6,8 +6,10 @@ Every refusal is one sentence that names the file, the row and the remedy.
 import re
 
 import numpy as np
+import pandas as pd
 
-from helpers.data.tables import DataError, Table
+from helpers.data.tables import Table
+from helpers.exceptions import DataError
 
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 ELEVEN_EMOTIONS = (
@@ -25,7 +27,9 @@ def find_text_column(table: Table, wanted: str | None) -> str:
         return wanted
     found = [name for name in TEXT_COLUMNS if name in table.rows.columns]
     if not found:
-        raise DataError(f"{table.source} has no column 'text' (it has {_listed(table)}): name it with text_column=….")
+        raise DataError(
+            f"{table.source} has no column 'text' (it has {_join(table.rows)}): name it with text_column=…."
+        )
     return found[0]
 
 
@@ -40,46 +44,46 @@ def find_label_columns(table: Table, wanted, text_column: str) -> list[str]:
         return list(ELEVEN_EMOTIONS)
     binary = [c for c in table.rows.columns if c != text_column and table.rows[c].astype(str).isin(BINARY).all()]
     if len(binary) < 2:
-        raise DataError(f"{table.source} has no column 'label' (it has {_listed(table)}): name it with label_column=….")
+        raise DataError(
+            f"{table.source} has no column 'label' (it has {_join(table.rows)}): name it with label_column=…."
+        )
     return binary
 
 
 def check_ids(table: Table) -> None:
     """Refuse a competition's file in which a row came twice, as after merging two files."""
-    if "ID" in table.rows.columns:
-        twice = np.flatnonzero(table.rows["ID"].duplicated())
-        if len(twice):
-            name = table.rows["ID"].iloc[twice[0]]
-            raise DataError(f"{table.place(twice[0])}: the ID {name!r} occurs a second time: give every row its own.")
+    ids = table.rows.get("ID", pd.Series(dtype=str))
+    row = table.first(ids.duplicated())
+    if row is not None:
+        raise DataError(f"{table.place(row)}: the ID {ids.iloc[row]!r} occurs a second time: give every row its own.")
 
 
 def check_columns(table: Table, needed: list[str]) -> None:
     """Refuse a table that lacks one of the `needed` columns."""
     for name in needed:
         if name not in table.rows.columns:
-            raise DataError(f"{table.source} has no column {name!r}: it has {_listed(table)}.")
+            raise DataError(f"{table.source} has no column {name!r}: it has {_join(table.rows)}.")
 
 
 def check_texts(table: Table, column: str, *, whole: bool = True) -> None:
     """Refuse texts that are missing, blank or endless; make the others `str`. `whole` says that all rows are in the table."""
     _check_cells(table, column, whole=whole)
     table.rows[column] = table.rows[column].astype(str)
-    long = np.flatnonzero(table.rows[column].str.len() > MAX_CHARACTERS)
-    if len(long):
-        raise DataError(
-            f"{table.place(long[0])}: {column!r} has {len(table.rows[column].iloc[long[0]]):,} characters; the course "
-            f"reads {MAX_CHARACTERS:,}: cut the text in pieces."
-        )
+    lengths = table.rows[column].str.len()
+    row = table.first(lengths > MAX_CHARACTERS)
+    if row is not None:
+        found = f"{table.place(row)}: {column!r} has {lengths.iloc[row]:,} characters"
+        raise DataError(f"{found}; the course reads {MAX_CHARACTERS:,}: cut the text in pieces.")
 
 
 def _check_cells(table: Table, column: str, *, whole: bool = True) -> None:
     """Refuse what is no text or label: lists, objects and bytes, which jsonl and parquet files may hold, and blanks."""
     values = table.rows[column]
     if values.dtype == object:
-        wrong = np.flatnonzero([isinstance(value, list | tuple | dict | bytes | np.ndarray) for value in values])
-        if len(wrong):
-            value = _shorten([repr(values.iloc[wrong[0]])])[:60]
-            raise DataError(f"{table.place(wrong[0])}: {column!r} is {value}, but must be one text or number.")
+        row = table.first([isinstance(value, list | tuple | dict | bytes | np.ndarray) for value in values])
+        if row is not None:
+            value = _join([repr(values.iloc[row])])[:60]
+            raise DataError(f"{table.place(row)}: {column!r} is {value}, but must be one text or number.")
     empty = np.flatnonzero(values.isna() | (values.astype(str).str.strip() == ""))
     if len(empty):
         count = f"{'' if whole else 'at least '}{len(empty)} such rows"
@@ -90,9 +94,9 @@ def check_binary(table: Table, columns: list[str]) -> None:
     """Refuse cells other than 0 and 1; make them "0" and "1"."""
     for name in columns:
         values = table.rows[name].astype(str)
-        wrong = np.flatnonzero(~values.isin(BINARY))
-        if len(wrong):
-            raise DataError(f"{table.place(wrong[0])}: {name!r} is {values.iloc[wrong[0]]!r}, but must be 0 or 1.")
+        row = table.first(~values.isin(BINARY))
+        if row is not None:
+            raise DataError(f"{table.place(row)}: {name!r} is {values.iloc[row]!r}, but must be 0 or 1.")
         table.rows[name] = values.str[0]
 
 
@@ -110,26 +114,20 @@ def find_label_names(tables: dict[str, Table], column: str) -> list[str]:
         raise DataError(f"{train.source}: {column!r} has only the label {counts.index[0]!r}; a classifier needs two.")
     if counts.min() == 1:
         rare = counts.index[-1]
-        row = int(np.flatnonzero(train.rows[column] == rare)[0])
-        raise DataError(
-            f"{train.place(row)}: the label {rare!r} occurs only here: add examples, or merge or delete it."
-        )
+        place = train.place(train.first(train.rows[column] == rare))
+        raise DataError(f"{place}: the label {rare!r} occurs only here: add examples, or merge or delete it.")
     names = set(counts.index)
     for table in tables.values():
-        unknown = np.flatnonzero(~table.rows[column].isin(names))
-        if len(unknown):
-            label = table.rows[column].iloc[unknown[0]]
-            raise DataError(f"{table.place(unknown[0])}: unknown label {label!r}: train has {_shorten(sorted(names))}.")
+        row = table.first(~table.rows[column].isin(names))
+        if row is not None:
+            label = table.rows[column].iloc[row]
+            raise DataError(f"{table.place(row)}: unknown label {label!r}: train has {_join(sorted(names))}.")
     if names == set(EMOTIONS):
         return list(EMOTIONS)
     return sorted(names, key=lambda name: (0, int(name), name) if re.fullmatch(r"-?\d{1,9}", name) else (1, 0, name))
 
 
-def _listed(table: Table) -> str:
-    return _shorten(table.rows.columns)
-
-
-def _shorten(names) -> str:
+def _join(names) -> str:
     """Return names for a message: on one line, and not more than fit there."""
     line = " ".join(", ".join(map(str, names)).split())
     return line if len(line) <= 300 else line[:300] + "…"

@@ -1,15 +1,59 @@
-"""Texts that are part of other texts: the leak that equal-text checks miss.
+"""Texts that equal, or are part of, other texts: the leak between splits that makes every score too good.
 
-Taught in notebook 03, section 2.
+Taught in notebook 03, section 2. What is done about it is in `splits`.
 """
 
+import unicodedata
 from collections import defaultdict
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset
 
-from helpers.data.load import LoadedData, normalise
+
+def normalise(text: str) -> str:
+    """Return `text` without case, punctuation and extra spaces: what makes two texts duplicates of each other.
+
+    Letters, digits, combining marks and emoji stay.
+    """
+    kept = [c if c.isalnum() or unicodedata.category(c) in ("So", "Mn", "Mc") else " " for c in text.casefold()]
+    return " ".join("".join(kept).split()) or text.strip()
+
+
+def duplicate_report(splits) -> pd.DataFrame:
+    """Return, for each split and each pair of splits, how many texts occur more than once, and how many of these with
+    conflicting labels. Columns: first, second, texts, conflicting. Case, punctuation and spaces do not count.
+
+    `splits` maps names to tables with `text` and label columns; a `DatasetDict` of `load_data` will do.
+    """
+    seen = {}
+    for name, split in splits.items():
+        table = split.to_pandas() if isinstance(split, Dataset) else split
+        columns = [c for c in ("label", "labels") if c in table.columns] or [c for c in table.columns if c != "text"]
+        labels = [str(tuple(map(str, row))) for row in table[columns].itertuples(index=False)]
+        keys = table["text"].map(normalise)
+        seen[name] = pd.Series(labels, dtype=object).groupby(keys.to_numpy()).agg(["size", set])
+    rows = []
+    for first, second in combinations_with_replacement(seen, 2):
+        if first == second:
+            labels = seen[first]["set"][seen[first]["size"] > 1]
+        else:
+            both = seen[first].merge(seen[second], left_index=True, right_index=True, suffixes=("_1", "_2"))
+            labels = [a | b for a, b in zip(both["set_1"], both["set_2"], strict=True)]
+        rows.append((first, second, len(labels), sum(len(of_one_text) > 1 for of_one_text in labels)))
+    return pd.DataFrame(rows, columns=["first", "second", "texts", "conflicting"])
+
+
+def duplicate_notes(splits) -> list[str]:
+    """Return a sentence for each row of `duplicate_report` that counts something."""
+    notes = []
+    for row in duplicate_report(splits).query("texts > 0").itertuples():
+        count = "1 text occurs" if row.texts == 1 else f"{row.texts:,} texts occur"
+        within = row.first == row.second
+        where = f"more than once in {row.first}" if within else f"both in {row.first} and in {row.second}"
+        notes.append(f"Warning: {count} {where}, {row.conflicting:,} of them with conflicting labels.")
+    return notes
 
 
 def find_parts(texts, among) -> list[list[int]]:
@@ -46,43 +90,3 @@ def group_parts(texts) -> np.ndarray:
         for other in containing:
             parent[root(other)] = root(row)
     return pd.factorize(np.array([root(row) for row in range(len(texts))], dtype=int))[0]
-
-
-def leak_of_a_random_split(texts, *, share: float = 0.1, seed: int = 0) -> float:
-    """Return which share of a random holdout, `share` of the texts, equals or is part of a text that is kept."""
-    texts = list(texts)
-    held_out = np.random.default_rng(seed).permutation(len(texts)) < share * len(texts)
-    kept = [text for text, out in zip(texts, held_out, strict=True) if not out]
-    parts = find_parts([text for text, out in zip(texts, held_out, strict=True) if out], kept)
-    return float(np.mean([bool(rows) for rows in parts]))
-
-
-def hold_out_whole_texts(rows: Dataset, *, share: float = 0.1, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Return (kept, held out): `share` of the texts that are part of no other, and no part of them among the kept.
-
-    For corpora like SST-2, whose rows are phrases and the sentences they were cut from: sentences are held out, and
-    every phrase that occurs in one of them is dropped. What is dropped is in neither.
-    """
-    texts = list(rows["text"])
-    keys = [normalise(text) for text in texts]
-    whole = [
-        row for row, found in enumerate(find_parts(texts, texts)) if all(keys[other] == keys[row] for other in found)
-    ]
-    chosen = np.random.default_rng(seed).permutation(sorted({keys[row] for row in whole}))
-    chosen = set(chosen[: max(1, round(share * len(chosen)))].tolist())
-    held_out = [row for row in whole if keys[row] in chosen]
-    inside = find_parts(texts, [texts[row] for row in held_out])
-    return rows.select([row for row, found in enumerate(inside) if not found]), rows.select(held_out)
-
-
-def replace_leaking_test(data: LoadedData, *, allowed: float = 0.05, seed: int = 0) -> LoadedData:
-    """Return `data` with train and test divided anew by whole texts, if more than `allowed` of test is part of a
-    training text; else unchanged. A note says what was done."""
-    train, test = data.splits["train"], data.splits["test"]
-    leak = float(np.mean([bool(rows) for rows in find_parts(test["text"], train["text"])]))
-    if leak <= allowed:
-        return data
-    kept, held_out = hold_out_whole_texts(concatenate_datasets([train, test]), seed=seed)
-    note = f"{leak:.0%} of test was part of a training text: {len(held_out):,} whole texts are held out instead."
-    splits = DatasetDict({**data.splits, "train": kept, "test": held_out})
-    return LoadedData(splits, data.label_names, data.multilabel, [*data.notes, note])

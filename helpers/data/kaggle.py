@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.data.columns import TEXT_COLUMNS
-from helpers.data.tables import DataError, read_file
-from helpers.runs import atomic_path
+from helpers.data.columns import TEXT_COLUMNS, check_ids
+from helpers.data.tables import read_table
+from helpers.exceptions import DataError
+from helpers.files import atomic_path
 
-UNKNOWN = "NONE"
+UNKNOWN = "NONE"  # what stands where a label is to be predicted
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Questions:
     source: str
 
 
+def is_unlabelled(rows: pd.DataFrame, label_names: Sequence[str]) -> bool:
+    """Return whether the label columns, as far as `rows` has them, hold nothing but NONE: these rows are questions."""
+    asked = [name for name in label_names if name in rows]
+    return bool(asked) and bool((rows[asked].astype(str) == UNKNOWN).all(axis=None))
+
+
 def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions | None:
     """Return the unlabelled test rows of a competition folder, or None where there are none.
 
@@ -36,22 +43,16 @@ def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions
     path = Path(dataset).expanduser() / "test.csv"
     if not path.exists():
         return None
-    rows = read_file(path)
-    asked = [name for name in label_names if name in rows]
+    table = read_table(path)
+    rows = table.rows
     texts = next((name for name in TEXT_COLUMNS if name in rows), None)
-    if "ID" not in rows or texts is None or not asked or not (rows[asked] == UNKNOWN).all(axis=None):
+    if "ID" not in rows or texts is None or not is_unlabelled(rows, label_names):
         return None
-    ids = rows["ID"].astype(str)
-    for wrong, what in (
-        (ids.str.strip() == "", "the ID is empty"),
-        (ids.duplicated(), "the ID {!r} occurs a second time"),
-    ):
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise DataError(
-                f"{path.name}, row {rows.index[row] + 2}: {what.format(ids.iloc[row])}: give every row its own."
-            )
-    return Questions(ids.tolist(), rows[texts].tolist(), path.name)
+    empty = table.first(rows["ID"].str.strip() == "")
+    if empty is not None:
+        raise DataError(f"{table.place(empty)}: the ID is empty: give every row its own.")
+    check_ids(table)
+    return Questions(rows["ID"].tolist(), rows[texts].tolist(), path.name)
 
 
 def write_submission(
@@ -78,22 +79,19 @@ def write_submission(
 def check_submission(path: str | Path, questions: Questions, label_names: Sequence[str]) -> str:
     """Return a sentence that says the file is complete; raise `DataError` with the first thing that is wrong with it."""
     path = Path(path)
-    rows = read_file(path)
+    rows = read_table(path).rows
     if list(rows.columns) != ["ID", *label_names]:
         raise DataError(f"{path.name} has the columns {', '.join(rows)}: they must be ID, {', '.join(label_names)}.")
     if len(rows) != len(questions.ids):
         raise DataError(f"{path.name} has {len(rows):,} rows: {questions.source} asks for {len(questions.ids):,}.")
     for number, (found, wanted) in enumerate(zip(rows["ID"], questions.ids, strict=True)):
         if found != wanted:
-            raise DataError(
-                f"{path.name}, row {number + 2}: the ID is {found!r}, but {questions.source} has {wanted!r}."
-            )
+            place = f"{path.name}, row {number + 2}"
+            raise DataError(f"{place}: the ID is {found!r}, but {questions.source} has {wanted!r}.")
     values = rows[list(label_names)]
     if not values.isin(["0", "1"]).all(axis=None):
         row, column = np.argwhere(~values.isin(["0", "1"]).to_numpy())[0]
-        raise DataError(
-            f"{path.name}, row {row + 2}: {label_names[column]!r} is {values.iloc[row, column]!r}, not 0 or 1."
-        )
-    return (
-        f"{path.name}: {len(rows):,} rows, IDs in the order of {questions.source}, {len(label_names)} labels of 0 or 1."
-    )
+        name, value = label_names[column], values.iloc[row, column]
+        raise DataError(f"{path.name}, row {row + 2}: {name!r} is {value!r}, not 0 or 1.")
+    order = f"IDs in the order of {questions.source}"
+    return f"{path.name}: {len(rows):,} rows, {order}, {len(label_names)} labels of 0 or 1."

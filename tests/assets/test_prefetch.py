@@ -12,7 +12,8 @@ import pytest
 from standin_hub import TOKEN, StandInHub
 
 from helpers.assets import find
-from helpers.assets.find import ROOT, read_manifest
+from helpers.assets.find import read_manifest
+from helpers.files import ROOT
 
 MODEL, DATASET = "answerdotai/ModernBERT-base", "dair-ai/emotion"
 PINNED = read_manifest()["hub"]
@@ -40,10 +41,11 @@ def environment(hub, tmp_path):
 
 FETCH = """
     import sys
-    from helpers.prefetch import prefetch_from_hub
+    from helpers.assets.fetch import prefetch_from_hub
+    from helpers.exceptions import AssetError
     try:
         print(prefetch_from_hub({name!r}, cache)["revision"])
-    except assets.AssetError as error:
+    except AssetError as error:
         print("Error:", error)
 """
 
@@ -76,13 +78,14 @@ def test_a_model_and_a_dataset_are_fetched_once_and_then_used_without_the_hub(hu
         assert entry["bytes"] == sum(file.stat().st_size for file in files.values()) > 1000
 
     use = f"""
-        from helpers import data, models
+        from helpers.data import load
+        from helpers.models import pretrained
         asset = assets.find_model({MODEL!r}, cache=cache)
-        models.find_model = lambda name, revision=None: assets.find_model(name, revision=revision, cache=cache)
-        data.find_dataset = lambda name: assets.find_dataset(name, cache=cache)
-        corpus = data.load_data({DATASET!r})
-        tokenizer = models.load_tokenizer({MODEL!r})
-        classifier = models.load_classifier({MODEL!r}, corpus.label_names)
+        pretrained.find_model = lambda name, revision=None: assets.find_model(name, revision=revision, cache=cache)
+        load.find_dataset = lambda name: assets.find_dataset(name, cache=cache)
+        corpus = load.load_data({DATASET!r})
+        tokenizer = pretrained.load_tokenizer({MODEL!r})
+        classifier = pretrained.load_classifier({MODEL!r}, corpus.label_names)
         print(len(corpus.splits["train"]), corpus.label_names, classifier.backbone.config.model_type, asset.revision)
     """
     blocked = {"HF_ENDPOINT": "https://huggingface.co", "HF_HOME": str(tmp_path / "empty")}
@@ -170,11 +173,11 @@ def test_only_tables_and_safetensors_are_fetched(hub, environment, tmp_path):
 
 def test_the_command_prints_what_came(hub, environment, tmp_path, monkeypatch):
     code = """
-        import sys, helpers.prefetch as prefetch
-        prefetch.prefetch_from_hub.__defaults__ = (cache,)
+        import runpy, sys
+        from helpers.assets.fetch import prefetch_from_hub
+        prefetch_from_hub.__defaults__ = (cache,)
         sys.argv = ["helpers", "fetch", "answerdotai/ModernBERT-base"]
-        from helpers.cli import main
-        main()
+        runpy.run_module("helpers", run_name="__main__")
     """
     done = run_python(code, environment)
     assert done.returncode == 0, done.stderr

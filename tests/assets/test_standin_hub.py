@@ -12,7 +12,8 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from standin_content import DATASETS, DECODERS, ENCODERS, GATED
 from standin_hub import TOKEN, StandInHub
 
-from helpers.assets.find import ROOT, read_manifest
+from helpers.assets.find import read_manifest
+from helpers.files import ROOT
 
 HUB = read_manifest()["hub"]
 

@@ -11,22 +11,17 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.assets.find import CACHE, AssetError
+from helpers.assets.find import CACHE
 from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
-from helpers.data.load import (
-    LoadedData,
-    balance_table,
-    duplicate_report,
-    length_table,
-    load_data,
-    normalise,
-    take_examples,
-)
-from helpers.data.tables import SPLITS, DataError
+from helpers.data.corpus import LoadedData, balance_table, length_table, take_examples
+from helpers.data.duplicates import duplicate_report, normalise
+from helpers.data.load import load_data
+from helpers.data.tables import SPLITS
+from helpers.exceptions import AssetError, DataError
 from helpers.models.batches import encode_texts
-from helpers.models.classifier import load_tokenizer
+from helpers.models.pretrained import load_tokenizer
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 FOUR_ROWS = [("so glad", "joy"), ("very glad", "joy"), ("so mad", "anger"), ("very mad", "anger")]
 
 

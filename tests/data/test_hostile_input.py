@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from standin_hub import StandInHub
 
-from helpers import runs
-from helpers.assets.find import AssetError, find_dataset, find_model
+from helpers import files, runs
+from helpers.assets.find import find_dataset, find_model
 from helpers.data.load import load_data
-from helpers.data.tables import DataError
-from helpers.models.classifier import load_classifier, load_tokenizer
+from helpers.exceptions import AssetError, DataError
+from helpers.models.pretrained import load_classifier, load_tokenizer
 
 ROWS = [(f"text number {i} about things", "ab"[i % 2]) for i in range(40)]
 
@@ -309,7 +309,7 @@ def test_predictions_of_hostile_texts_are_written_inside_the_run_folder(tmp_path
     labels = ["../../up", "a/b"]
     probabilities = np.full((5, 2), 0.5)
     table = runs.predictions_table(texts, [0] * 5, probabilities, [1] * 5, labels)
-    runs.write_table(tmp_path / "run" / "predictions.csv", table)
+    files.write_table(tmp_path / "run" / "predictions.csv", table)
     assert [path.name for path in tmp_path.rglob("*")] == ["run", "predictions.csv"]
     back = pd.read_csv(tmp_path / "run" / "predictions.csv", dtype=str, keep_default_na=False)
     assert back["text"].tolist()[:4] == texts[:4]

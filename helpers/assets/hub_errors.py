@@ -1,0 +1,85 @@
+"""The Hub out of reach, said in one sentence: wrap whatever loads from it in `with explain_hub_errors(name):`.
+
+The libraries raise a dozen kinds of errors, several screens long, for five things that a learner can do something about:
+no network, a misspelt name, a licence to accept, weights that are a pickle, code that came with a model.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import constants, utils
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.utils import httpx  # httpx or httpx2, whichever the Hub's client uses
+from safetensors import SafetensorError
+
+from helpers.exceptions import AssetError
+
+
+@contextmanager
+def explain_hub_errors(name: str, location: str | None = None) -> Iterator[None]:
+    """Turn the many ways in which the Hub can be out of reach into one sentence with a remedy.
+
+    `location` is where `name` is loaded from, if not from the Hub: then nothing asks whether there is a network.
+    """
+    try:
+        with _without_waiting(location or name):
+            yield
+    except (SafetensorError, ValueError, RuntimeError, OSError, httpx.HTTPError) as error:
+        sentence = _find_sentence(name, error)
+        if sentence is None:
+            raise
+        raise AssetError(sentence) from error
+
+
+def _find_sentence(name: str, error: Exception) -> str | None:
+    """Return what to say instead of `error`; None for an error that is not about the Hub."""
+    if isinstance(error, SafetensorError):
+        return f"The weights of {name!r} are no readable safetensors file: fetch or copy them again."
+    if isinstance(error, ValueError | RuntimeError):
+        if "trust_remote_code" in str(error) or "scripts are no longer supported" in str(error):
+            return f"{name!r} would run Python code of its own, which the course does not: choose another."
+        return None
+    causes = [error]  # from here on OSErrors, as the Hub's own are
+    while causes[-1].__cause__ is not None:  # transformers wraps what the Hub said
+        causes.append(causes[-1].__cause__)
+    if any(isinstance(cause, GatedRepoError) for cause in causes):  # first: it is a kind of RepositoryNotFoundError
+        return f"{name!r} is gated: accept its licence on its Hub page, then run `hf auth login`."
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return f"The Hub knows no {name!r}: check the spelling, or log in if it is private."
+    if "safetensors" in str(error):
+        return (
+            f"{name!r} has no weights as safetensors, only as a pickle, which can run any code: choose another model."
+        )
+    return (
+        f"{name!r} could not be loaded from the Hugging Face Hub ({type(error).__name__}). Without a network use "
+        f"profile='laptop', or run `python -m helpers fetch {name}` once while online."
+    )
+
+
+@contextmanager
+def _without_waiting(location: str) -> Iterator[None]:
+    """Without a network, use the Hub client's offline mode inside the block: else it tries for 23 s, several times over.
+
+    What it has in its own cache is found all the same.
+    """
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or (not Path(location).exists() and _is_cut_off())
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _is_cut_off() -> bool:
+    """Return whether no connection to the Hub can be made at all, twice in a row; one that is only slow is a connection."""
+    for pause in (1, 0):
+        try:
+            utils.get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            return False
+        except httpx.ConnectError:  # no such host, no route, refused
+            time.sleep(pause)
+        except (httpx.HTTPError, OSError):  # too slow, or offline mode: the Hub's client knows what to do
+            return False
+    return True

@@ -1,0 +1,94 @@
+"""A corpus: splits of texts and labels with the labels' names, smaller samples of it, and what to look at before training.
+
+Taught in notebook 00, section 2.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+
+from helpers.exceptions import DataError
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """A dataset as the course uses it.
+
+    `splits` has train, validation and test with the columns `text` and `label` (int, ClassLabel), or `labels` (float32
+    vector) if `multilabel`, and the columns that came along. `notes` are sentences that a notebook should print.
+    """
+
+    splits: DatasetDict
+    label_names: list[str]
+    multilabel: bool
+    notes: list[str]
+
+
+def to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], label_names: list[str]) -> Dataset:
+    """Return text and target first (see `LoadedData`), then the columns that came along, as text.
+
+    One label column holds names, several hold 0 and 1.
+    """
+    if len(label_columns) == 1:
+        name, feature = "label", ClassLabel(names=label_names)
+        numbers = {label: number for number, label in enumerate(label_names)}
+        target = rows[label_columns[0]].map(numbers).to_numpy(dtype=np.int64)
+    else:
+        name, feature = "labels", List(Value("float32"), length=len(label_names))
+        target = list(rows[label_columns].astype(float).to_numpy(dtype=np.float32))
+    content, features = {"text": rows[text_column].tolist(), name: target}, {"text": Value("string"), name: feature}
+    for column in rows.columns:
+        if column not in (text_column, *label_columns, "text", name):
+            content[str(column)], features[str(column)] = rows[column].astype(str).tolist(), Value("string")
+    return Dataset.from_dict(content, features=Features(features))
+
+
+def take_examples(
+    data: LoadedData, max_train_examples: int | None, seed: int = 0, max_validation_examples: int | None = None
+) -> LoadedData:
+    """Return `data` with at most `max_train_examples` training rows, and at most `max_validation_examples` to choose by:
+    for one label per text in the labels' ratios, for several at random."""
+    limits = {"train": max_train_examples, "validation": max_validation_examples}
+    splits = dict(data.splits)
+    for name, limit in limits.items():
+        if limit is not None and limit < len(splits[name]):
+            if limit < 2 * len(data.label_names):
+                raise DataError(f"max_{name}_examples={limit} is too few for {len(data.label_names)} labels.")
+            splits[name] = splits[name].select(_choose_rows(splits[name], limit, data.multilabel, seed))
+    unchanged = all(splits[name] is data.splits[name] for name in limits)
+    return data if unchanged else replace(data, splits=DatasetDict(splits))
+
+
+def _choose_rows(split: Dataset, count: int, multilabel: bool, seed: int) -> np.ndarray:
+    order = np.random.default_rng(seed).permutation(len(split))
+    if not multilabel:  # interleave the labels in proportion: sort by each row's rank within its own label
+        label = np.asarray(split["label"])[order]
+        rank = pd.Series(label).groupby(label).cumcount() / pd.Series(label).groupby(label).transform("size")
+        order = order[np.argsort(rank.to_numpy(), kind="stable")]
+    return np.sort(order[:count])
+
+
+def balance_table(data: LoadedData) -> pd.DataFrame:
+    """Return how many rows of each split carry each label, and their share in percent of train."""
+    counts = {}
+    for name, split in data.splits.items():
+        if data.multilabel:
+            counts[name] = np.asarray(split["labels"]).sum(axis=0).astype(int)
+        else:
+            counts[name] = np.bincount(split["label"], minlength=len(data.label_names))
+    table = pd.DataFrame(counts, index=data.label_names)
+    table["train %"] = (100 * table["train"] / len(data.splits["train"])).round(1)
+    return table
+
+
+def length_table(texts: Sequence[str], tokenizer=None) -> pd.DataFrame:
+    """Return median, 95th percentile and maximum of the lengths in characters, words and (with a tokenizer) tokens."""
+    lengths = {"characters": [len(text) for text in texts], "words": [len(text.split()) for text in texts]}
+    if tokenizer is not None:
+        encoded = tokenizer(list(texts), truncation=False, verbose=False)
+        lengths["tokens"] = [len(ids) for ids in encoded["input_ids"]]
+    quantiles = {unit: np.quantile(values, [0.5, 0.95, 1.0], method="inverted_cdf") for unit, values in lengths.items()}
+    return pd.DataFrame(quantiles, index=["median", "95 % are at most", "longest"]).T
