@@ -1,5 +1,5 @@
 """Lets `python -m helpers` run the command line."""
 
-from helpers.cli.course import main
+from helpers.cli import main
 
 main()

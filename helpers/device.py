@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 PROFILES = ("auto", "laptop", "gpu")
+PRECISIONS = ("auto", "bf16", "fp16", "no")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def find_device(precision: str = "auto") -> Device:
     bf16 has the range of fp32, so it needs no loss scaling; a T4 has no bf16 units, hence fp16 there; a CPU
     without bf16 instructions only emulates them, and is faster in fp32. Set `precision` to overrule.
     """
-    if precision not in ("auto", "bf16", "fp16", "no"):
+    if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r} is unknown: use 'auto', 'bf16', 'fp16' or 'no' (which means fp32).")
     if torch.cuda.is_available():
         best = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

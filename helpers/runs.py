@@ -1,54 +1,49 @@
-"""The run folder `runs/<notebook>/<run name>/`: every file appears whole or not at all, and nothing is pickled."""
+"""A run is one folder, `runs/<notebook>/<run name>/`, one process, and one record, `metrics.json`."""
 
-import contextlib
-import errno
-import json
 import os
 import platform
-import shutil
-from collections.abc import Iterator
+import re
+import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
+from tqdm import tqdm
 
-from helpers.assets.find import ROOT, PlainError
-from helpers.course.parameters import check_parameters, check_run_name
-from helpers.locks import claim_folder, release_folder
+from helpers.files import ROOT, atomic_path, write_json
 
 RUNS = ROOT / "runs"
 SCHEMA_VERSION = 1
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "scikit-learn", "numpy", "pandas")
+_claimed: dict[Path, FileLock] = {}
 
 
 def library_line() -> str:
     """Return Python's and the main libraries' versions in one line."""
-    names = ("torch", "transformers", "datasets", "accelerate", "scikit-learn")
-    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names)
+    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in LIBRARIES[:5])
 
 
-def fill_in(defaults: dict, **given) -> SimpleNamespace:
-    """Return the parameters of a notebook: what is `given`, and the profile's default where that is None.
-
-    `label_column` belongs to the default dataset: another dataset's label column is found when it is loaded.
-    Raises `ValueError` or `AssetError` for a value that cannot work, before any of the work is done.
-    """
-    if given.get("dataset") is not None:
-        defaults = {**defaults, "label_column": None}
-    chosen = {name: defaults.get(name) if value is None else value for name, value in given.items()}
-    check_parameters(chosen)
-    return SimpleNamespace(**chosen)
+def is_main_process() -> bool:
+    """Return whether this process is the one that prints and writes; it may be asked before the processes have met."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
-def open_run_folder(
-    notebook: str, run_name: str, parameters: SimpleNamespace | None = None, *, runs: Path | None = None
-) -> Path:
+def check_run_name(run_name: str) -> None:
+    """Refuse a name with anything in it that could lead out of the runs' folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_name):
+        raise ValueError(
+            f"run_name={run_name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit."
+        )
+
+
+def open_run_folder(notebook: str, run_name: str, parameters: dict | None = None, *, runs: Path | None = None) -> Path:
     """Create `runs/<notebook>/<run name>/` if need be and return it; it now belongs to this process.
 
-    `run_name` may hold letters, digits, `.`, `_`, `-`. The notebook's `parameters`, as `fill_in` returned them, are kept
-    in the folder's `parameters.json`. The folder is given up when its `metrics.json` is written, or when the process ends.
+    `run_name` may hold letters, digits, `.`, `_`, `-`. The notebook's `parameters` are kept in the folder's
+    `parameters.json`. The folder is given up by `finish_run`, or when the process ends, however it ends.
     Raises `ValueError` for another name, and while another process has the folder.
     """
     check_run_name(run_name)
@@ -56,91 +51,82 @@ def open_run_folder(
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     claim_folder(folder)
     if parameters is not None:
-        write_json(folder / "parameters.json", vars(parameters))
+        write_json(folder / "parameters.json", parameters)
     return folder
 
 
-class DiskError(PlainError, OSError):
-    """A file of a run could not be written for lack of space; the message says where, and that nothing is lost."""
+def claim_folder(folder: Path) -> None:
+    """Take `folder` for this process. Taking it again is fine: a notebook's cells are run more than once.
 
-
-@contextlib.contextmanager
-def _explain_full_disk(path: Path) -> Iterator[None]:
+    Of several processes of one run (torchrun) the first takes it for all. Where the file system knows no locks, as on
+    some network drives, nobody is kept out. Raises `ValueError` while another process has it.
+    """
+    folder = folder.resolve()
+    if folder in _claimed or not is_main_process():
+        return
+    lock = FileLock(folder / ".lock", blocking=False, thread_local=False, fallback_to_soft=False)
     try:
-        yield
-    except Exception as error:  # safetensors raises an error of its own, which holds the number in its text
-        numbers = [errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)]
-        if getattr(error, "errno", None) not in numbers and not any(f"os error {n})" in str(error) for n in numbers):
-            raise
-        raise DiskError(
-            f"The disk is full: {path} could not be written, and what was there before is unharmed. Free some space "
-            "(or set COURSE_RUNS to a folder on another disk) and run again: a run goes on from its last checkpoint."
-        ) from error
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"{folder} is in use by another run: wait until it is finished, shut down its kernel, or choose another "
+            "run_name."
+        ) from None
+    except NotImplementedError:
+        return
+    _claimed[folder] = lock
 
 
-@contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        with _explain_full_disk(path):
-            yield temporary
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def finish_run(folder: Path, record: dict) -> None:
+    """Write `metrics.json`, with which a run is complete, and give the folder up: an open notebook keeps nobody out."""
+    write_json(folder / "metrics.json", record)
+    if lock := _claimed.pop(folder.resolve(), None):
+        lock.release(force=True)
 
 
-@contextlib.contextmanager
-def atomic_folder(folder: str | Path) -> Iterator[Path]:
-    """Yield a new temporary folder beside `folder`; it takes `folder`'s place when the block ends well, else it goes."""
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        with _explain_full_disk(folder):
-            yield work
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+def metrics_record(
+    *,
+    notebook: str,
+    model: str,
+    method: str,
+    dataset: str,
+    sizes: dict[str, int],
+    metrics: dict,
+    intervals: dict,
+    seed: int,
+    device,
+    revision: str | None = None,
+    result=None,
+    **extra,
+) -> dict:
+    """Return the content of `metrics.json`: one flat schema for every notebook. `extra` adds keys of the notebook's own.
 
-
-def write_json(path: str | Path, content: dict) -> Path:
-    """Write `content` atomically as indented JSON; return the path."""
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-    if path.name == "metrics.json":  # the run is over: an open notebook need not keep others out
-        release_folder(path.parent)
-    return path
-
-
-def read_json(path: str | Path) -> dict:
-    """Return the content of a JSON file, a `metrics.json` for example."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def write_table(path: str | Path, table: pd.DataFrame) -> Path:
-    """Write `table` atomically as UTF-8 CSV without its index; return the path."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
-    return Path(path)
-
-
-def save_figure(figure, run_folder: Path, name: str) -> Path:
-    """Write `figure` to `run_folder/figures/<name>.png` at screen resolution; return the path."""
-    path = Path(run_folder) / "figures" / f"{name}.png"
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100, bbox_inches="tight", metadata={"Software": None})
-    return path
+    `result` is what `training.fit` returned; a baseline has none.
+    """
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "notebook": notebook,
+        "model": model,
+        "revision": revision,
+        "method": method,
+        "dataset": dataset,
+        "sizes": sizes,
+        "seed": seed,
+        "device": device.name,
+        "precision": device.precision,
+        **metrics,
+        "intervals": {name: list(bounds) for name, bounds in intervals.items()},
+        "train_seconds": result.train_seconds if result else None,
+        "samples_per_second": result.samples_per_second if result else None,
+        "peak_memory_bytes": result.peak_memory_bytes if result else None,
+        "parameters_total": result.parameters.total if result else None,
+        "parameters_trainable": result.parameters.trainable if result else None,
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    if result:
+        record |= {name: getattr(result.config, name) for name in ("epochs", "learning_rate", "batch_size")}
+        record["best_epoch"] = result.best_epoch
+    return record | extra
 
 
 def predictions_table(texts, labels, probabilities: np.ndarray, predictions, label_names: list[str]) -> pd.DataFrame:
@@ -165,51 +151,42 @@ def predictions_table(texts, labels, probabilities: np.ndarray, predictions, lab
     return table
 
 
-def metrics_record(
-    *,
-    notebook: str,
-    model: str,
-    method: str,
-    dataset: str,
-    sizes: dict[str, int],
-    metrics: dict,
-    intervals: dict,
-    seed: int,
-    device,
-    revision: str | None = None,
-    config=None,
-    result=None,
-    counts=None,
-    peak_memory_bytes: int | None = None,
-    **extra,
-) -> dict:
-    """Return the content of `metrics.json`: one flat schema for every notebook. `extra` adds keys of the notebook's own.
+def save_figure(figure, run_folder: Path, name: str) -> Path:
+    """Write `figure` to `run_folder/figures/<name>.png` at screen resolution; return the path."""
+    path = Path(run_folder) / "figures" / f"{name}.png"
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100, bbox_inches="tight", metadata={"Software": None})
+    return path
 
-    Of a training run: `config` is the `TrainingConfig` it followed, `result` what `fit` returned, and `counts` what
-    `count_parameters` returned; a baseline has none of them.
-    """
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "notebook": notebook,
-        "model": model,
-        "revision": revision,
-        "method": method,
-        "dataset": dataset,
-        "sizes": sizes,
-        "seed": seed,
-        "device": device.name,
-        "precision": device.precision,
-        **metrics,
-        "intervals": {name: list(bounds) for name, bounds in intervals.items()},
-        "train_seconds": result.train_seconds if result else None,
-        "samples_per_second": result.samples_per_second if result else None,
-        "peak_memory_bytes": peak_memory_bytes,
-        "parameters_total": counts.total if counts else None,
-        "parameters_trainable": counts.trainable if counts else None,
-        "libraries": {name: version(name) for name in LIBRARIES},
-    }
-    if config:
-        record |= {name: getattr(config, name) for name in ("epochs", "learning_rate", "batch_size")}
-    if result:
-        record["best_epoch"] = result.best_epoch
-    return record | extra
+
+class ProgressBar:
+    """Counts steps. `COURSE_PROGRESS` says how it shows: "bar" (the default), "lines" or "off"; `silent` shows nothing."""
+
+    def __init__(self, total: int, start: int = 0, every_seconds: float = 5.0, *, silent: bool = False):
+        self.mode = "off" if silent else os.environ.get("COURSE_PROGRESS", "bar")
+        self.total, self.count, self.every_seconds = total, start, every_seconds
+        self.last_line = time.monotonic()
+        hidden = self.mode != "bar"
+        self.bar = tqdm(total=total, initial=start, file=sys.stdout, leave=False, disable=hidden, dynamic_ncols=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.bar.close()
+
+    def advance(self, text: str) -> None:
+        """Count one step; `text` says where we are."""
+        self.count += 1
+        self.bar.set_description_str(text, refresh=False)
+        self.bar.update()
+        if self.mode == "lines" and time.monotonic() - self.last_line > self.every_seconds:
+            self.show(f"step {self.count}/{self.total}, {text}")
+
+    def show(self, text: str) -> None:
+        """Print one line, above the bar if there is one."""
+        if self.mode == "lines":
+            print(text, flush=True)
+            self.last_line = time.monotonic()
+        elif self.mode == "bar":
+            self.bar.write(text, file=sys.stdout)

@@ -1,0 +1,24 @@
+"""Errors whose message says all that is needed: what is wrong, where, and what to do about it."""
+
+
+class PlainError(Exception):
+    """An error whose message says all that is needed: a notebook shows it without the traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class AssetError(PlainError, RuntimeError):
+    """A model or dataset could not be had; the message says which, and what to do."""
+
+
+class DataError(PlainError, ValueError):
+    """A dataset cannot be used as it is; the message names the file, the row and the remedy."""
+
+
+class DiskError(PlainError, OSError):
+    """A file of a run could not be written for lack of space; the message says where, and that nothing is lost."""
+
+
+class TrainingError(PlainError, RuntimeError):
+    """Training cannot go on; the message says at which step, why, and what to change."""
