@@ -1,6 +1,6 @@
 """May a confidence be believed? Calibration error, a temperature that mends it, and what it is worth to abstain.
 
-Taught in notebook 03. Every function takes single-label probabilities or logits `(rows, labels)` and labels `(rows,)`.
+Taught in notebook 03, sections 9 and 11; of several labels per text, in notebook 04, section 6.
 """
 
 import numpy as np
@@ -12,24 +12,27 @@ from scipy.special import logsumexp
 def reliability_table(labels: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
     """Return rows, mean confidence and accuracy per bin of confidence; bins between 0 and 1 are equally wide.
 
-    Bins without rows are left out. Guo et al., *On Calibration of Modern Neural Networks* (2017).
+    Labels `(rows,)` are one per text: the confidence is the probability of the likeliest. Labels `(rows, labels)`, 0 or
+    1, are several: every decision on every label counts as a row of its own, its confidence is the probability given,
+    and accuracy the share that was true. Where confidence is above accuracy, the model promises too much.
+    A bin holds its upper end, not its lower; bins without rows are left out. After Guo et al., *On Calibration of
+    Modern Neural Networks* (2017).
     """
-    confidence = probability.max(axis=1)
-    right = probability.argmax(axis=1) == np.asarray(labels)
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bins are closed at their upper end
-    table = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right})
-    table = table.groupby("bin").agg(
-        rows=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
-    )
+    labels, probability = np.asarray(labels), np.asarray(probability)
+    if labels.ndim == 2:
+        confidence, right = probability.ravel(), labels.ravel()
+    else:
+        confidence, right = probability.max(axis=1), probability.argmax(axis=1) == labels
+    place = np.digitize(confidence, np.arange(1, bins) / bins, right=True)  # 0 to bins - 1
+    table = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right}).groupby("bin")
+    table = table.agg(rows=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean"))
     table.index = pd.Index([f"{b / bins:.2f} to {(b + 1) / bins:.2f}" for b in table.index], name="bin")
     return table
 
 
-def expected_calibration_error(labels: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:
-    """Return the mean distance between confidence and accuracy over the bins of `reliability_table`, by rows."""
-    table = reliability_table(labels, probability, bins=bins)
-    gaps = (table["confidence"] - table["accuracy"]).abs()
-    return float(np.average(gaps, weights=table["rows"]))
+def calibration_error(table: pd.DataFrame) -> float:
+    """Return the mean distance between confidence and accuracy over the bins of a `reliability_table`, by rows."""
+    return float(np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["rows"]))
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

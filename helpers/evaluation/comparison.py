@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.stats import binomtest
 
+from helpers.evaluation.intervals import as_runs, bootstrap_difference
 from helpers.evaluation.metrics import fast_score
 
 
@@ -34,41 +34,6 @@ def mcnemar_test(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> P
     differing = only_first + only_second
     p_value = binomtest(only_first, differing, 0.5).pvalue if differing else 1.0
     return PairedTest(only_first, only_second, float(p_value))
-
-
-def bootstrap_difference(
-    labels: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    metric: str = "accuracy",
-    *,
-    samples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return a percentile interval of `second`'s metric minus `first`'s: both scored on the same drawn rows each time.
-
-    Predictions are `(rows,)`, or a list of such, one per seed. Then the seeds of each model are drawn too, and the
-    interval speaks of both kinds of luck, which test rows and which seed, though three seeds show little of the second.
-    """
-    labels = np.asarray(labels).astype(np.int64)
-    runs = [_as_runs(first, labels), _as_runs(second, labels)]
-    generator = np.random.default_rng(seed)
-    differences = np.empty(samples)
-    for i in range(samples):
-        rows = generator.integers(0, len(labels), len(labels))
-        score = [
-            np.mean(
-                [
-                    fast_score(metric, labels[rows], model[k][rows])
-                    for k in generator.integers(0, len(model), len(model))
-                ]
-            )
-            for model in runs
-        ]
-        differences[i] = score[1] - score[0]
-    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def combine_p_values(p_values: list[float]) -> float:
@@ -110,7 +75,7 @@ def compare_models(labels: np.ndarray, first, second, names: tuple[str, str], *,
     Raises `ValueError` unless both models have the same number of runs, each with a prediction for every row.
     """
     labels = np.asarray(labels).astype(np.int64)
-    first, second = _as_runs(first, labels), _as_runs(second, labels)
+    first, second = as_runs(first, labels), as_runs(second, labels)
     if len(first) != len(second):
         raise ValueError(
             f"{names[0]} has {len(first)} runs and {names[1]} {len(second)}: train both with the same seeds."
@@ -164,34 +129,3 @@ def _right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     if labels.shape != predictions.shape:
         raise ValueError(f"Predictions of shape {predictions.shape} do not fit labels of shape {labels.shape}.")
     return (labels == predictions).reshape(len(labels), -1).all(axis=1)
-
-
-def _as_runs(predictions, labels: np.ndarray) -> list[np.ndarray]:
-    """Return predictions as a list, one array per seed; a single array is one seed."""
-    single = np.ndim(predictions) == labels.ndim
-    runs = [np.asarray(run) for run in ([predictions] if single else predictions)]
-    for run in runs:
-        if run.shape != labels.shape:
-            raise ValueError(f"Predictions of shape {run.shape} do not fit labels of shape {labels.shape}.")
-    return runs
-
-
-def per_label_f1(
-    labels: np.ndarray, runs, label_names: list[str], *, samples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """Return a row per label: F1 averaged over `runs` (predictions `(rows,)`, one per seed), and its 95 % interval.
-
-    The interval is a percentile bootstrap over test rows. All samples are scored at once: a drawn row is a row
-    with a weight, and hits and totals are weighted sums.
-    """
-    labels, runs = np.asarray(labels).astype(np.int64), _as_runs(runs, np.asarray(labels))
-    rows, names = len(labels), range(len(label_names))
-    weights = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=samples)
-    weights = np.vstack([np.ones(rows, dtype=np.int64), weights])  # the first is the sample as it is
-    true = np.stack([labels == k for k in names], axis=1).astype(np.int64)  # (rows, labels)
-    f1 = np.zeros((samples + 1, len(label_names)))
-    for run in runs:
-        called = np.stack([run == k for k in names], axis=1).astype(np.int64)
-        f1 += 2 * (weights @ (true * called)) / np.maximum(weights @ (true + called), 1) / len(runs)
-    low, high = np.quantile(f1[1:], [0.025, 0.975], axis=0)
-    return pd.DataFrame({"value": f1[0], "low": low, "high": high}, index=label_names)

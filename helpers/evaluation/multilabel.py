@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, multilabel_confusion_matrix
 
+from helpers.evaluation.intervals import resample_label_f1
 from helpers.evaluation.metrics import compute_metrics
 
 
@@ -22,20 +23,16 @@ def compute_multilabel_metrics(
     labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
     metrics = compute_metrics(labels, predictions, label_names)
     present = labels.any(axis=0)
+    precision = average_precision_score(labels[:, present], probability[:, present]) if present.any() else 0.0
     wrong = float((labels != predictions).mean())
-    metrics |= {
+    return metrics | {
         "exact_match": metrics["accuracy"],
         "f1_samples": float(f1_score(labels, predictions, average="samples", zero_division=1.0)),
         "jaccard": float(jaccard_score(labels, predictions, average="samples", zero_division=1.0)),
         "hamming_loss": wrong,
         "label_accuracy": 1 - wrong,
-        "average_precision": float(
-            average_precision_score(labels[:, present], probability[:, present], average="macro")
-        )
-        if present.any()
-        else 0.0,
+        "average_precision": float(precision),
     }
-    return metrics
 
 
 HEADLINES = ("f1_macro", "f1_micro", "f1_samples", "jaccard", "exact_match", "label_accuracy", "average_precision")
@@ -64,11 +61,12 @@ def label_table(
     """Return a row per label: rows, precision, recall, f1 with a 95 % bootstrap interval, and average precision."""
     labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
     metrics = compute_metrics(labels, predictions, list(label_names))
-    generator, draws = np.random.default_rng(seed), np.empty((samples, labels.shape[1]))
-    for i in range(samples):
-        rows = generator.integers(0, len(labels), len(labels))
-        truth, calls = labels[rows], predictions[rows]
-        draws[i] = 2 * (truth & calls).sum(axis=0) / np.maximum(truth.sum(axis=0) + calls.sum(axis=0), 1)
+    rows, generator = len(labels), np.random.default_rng(seed)
+
+    def draw(size: int) -> np.ndarray:
+        return np.stack([np.bincount(drawn, minlength=rows) for drawn in generator.integers(0, rows, (size, rows))])
+
+    draws = resample_label_f1(draw, samples, labels, [predictions])
     table = pd.DataFrame(metrics["per_class"]).T.rename(columns={"support": "rows"}).astype({"rows": int})
     table["low"], table["high"] = np.quantile(draws, [0.025, 0.975], axis=0)
     pairs = zip(labels.T, probability.T, strict=True)
@@ -89,26 +87,12 @@ def count_label_confusions(labels: np.ndarray, predictions: np.ndarray, label_na
 def co_occurrence(labels: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
     """Return the share of rows with the row's label that also have the column's; nan for a label that never occurs."""
     labels = np.asarray(labels).astype(float)
-    counts = labels.sum(axis=0)
-    shares = np.divide(
-        labels.T @ labels, counts[:, None], out=np.full((len(counts),) * 2, np.nan), where=counts[:, None] > 0
-    )
+    counts = labels.sum(axis=0)[:, None]
+    shares = labels.T @ labels / np.where(counts > 0, counts, np.nan)
     return pd.DataFrame(shares, index=list(label_names), columns=list(label_names))
 
 
-def calibration_table(labels: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
-    """Return, per bin of probability, how many single decisions fall into it, their mean probability, and their truth.
-
-    A decision is one label of one row. Where `probability` is above `true`, the model promises too much.
-    """
-    flat, truth = np.asarray(probability).ravel(), np.asarray(labels).ravel()
-    place = np.minimum((flat * bins).astype(int), bins - 1)
-    table = pd.DataFrame({"bin": place, "probability": flat, "true": truth}).groupby("bin")
-    table = table.agg(decisions=("true", "size"), probability=("probability", "mean"), true=("true", "mean"))
-    table.index = pd.Index([f"{b / bins:.1f} to {(b + 1) / bins:.1f}" for b in table.index], name="bin")
-    return table
-
-
-def calibration_error(table: pd.DataFrame) -> float:
-    """Return the mean distance between probability and truth over the bins of `calibration_table`, by decisions."""
-    return float(np.average((table["probability"] - table["true"]).abs(), weights=table["decisions"]))
+def order_by_frequency(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
+    """Return the label names, the most frequent first; `labels` `(rows, labels)` are 0 or 1."""
+    counts = np.asarray(labels).sum(axis=0)
+    return [label_names[i] for i in np.argsort(-counts, kind="stable")]

@@ -9,14 +9,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 from helpers.evaluation.comparison import (
     Comparison,
     PairedTest,
-    bootstrap_difference,
     combine_p_values,
     compare_models,
     fewest_differing_rows,
     mcnemar_test,
-    per_label_f1,
     verdict,
 )
+from helpers.evaluation.intervals import bootstrap_difference, per_label_f1
 
 NAMES = ("Ada", "Bob")
 

@@ -8,23 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
-from tiny import ARCHITECTURES, BF16, LABELS, build_models, toy_data
+from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, toy_data
 from torch import nn
 
+from helpers.evaluation.intervals import bootstrap_intervals, interval
 from helpers.evaluation.metrics import (
-    bootstrap_intervals,
     compute_metrics,
     confusion_counts,
     decide,
-    evaluation_mode,
     fast_score,
     mean_loss,
     per_class_table,
-    predict_logits,
     probabilities,
 )
 from helpers.models.batches import collate, cut_by_tokens
-from helpers.models.classifier import load_classifier
+from helpers.models.predict import evaluation_mode, predict_logits
+from helpers.models.pretrained import load_classifier
 
 AVERAGES = ("macro", "micro", "weighted")
 METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted")
@@ -107,7 +106,7 @@ def test_per_class_table_has_a_row_per_label():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_predictions_do_not_depend_on_how_rows_are_batched(models, architecture):
-    classifier = load_classifier(str(models[architecture]), LABELS, attention="eager")
+    classifier = load_classifier(str(models[architecture]), LABELS, device=FP32)
     train, _ = toy_data()
     whole = predict_logits(classifier, train, max_tokens=10**6)
     torch.testing.assert_close(predict_logits(classifier, train, max_tokens=40), whole, atol=1e-5, rtol=0)
@@ -120,7 +119,7 @@ def test_predictions_do_not_depend_on_how_rows_are_batched(models, architecture)
 
 
 def test_metrics_over_unequal_batches_are_not_means_of_batches(models):
-    classifier = load_classifier(str(models["bert"]), LABELS, attention="eager", seed=1)
+    classifier = load_classifier(str(models["bert"]), LABELS, device=FP32, seed=1)
     train, _ = toy_data()
     predictions = decide(predict_logits(classifier, train, max_tokens=70), multilabel=False)
     batches = cut_by_tokens(np.arange(len(train)), train.lengths, 70)
@@ -255,6 +254,31 @@ def test_intervals_depend_on_the_seed_alone():
     first, again, other = (bootstrap_intervals(*case, samples=200, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("rows", [1, 2, 50])
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_intervals_are_those_of_the_loop_that_says_what_a_bootstrap_is(multilabel, rows):
+    labels, predictions = random_case(3, multilabel=multilabel, rows=rows)
+    generator = np.random.default_rng(7)
+    drawn = [generator.integers(0, rows, rows) for _ in range(100)]
+    for name, found in bootstrap_intervals(labels, predictions, METRICS, samples=100, level=0.9, seed=7).items():
+        scores = [fast_score(name, labels[numbers], predictions[numbers]) for numbers in drawn]
+        assert found == tuple(np.quantile(scores, [(1 - 0.9) / 2, (1 + 0.9) / 2]))
+
+
+def test_an_interval_of_any_score_or_of_several():
+    values = np.random.default_rng(0).normal(size=400)
+    low, high = interval(lambda rows: values[rows].mean(), 400)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+    lows, highs = interval(lambda rows: [values[rows].mean(), -values[rows].mean()], 400)
+    assert (lows[0], highs[0]) == (low, high) and (lows[1], highs[1]) == pytest.approx((-high, -low))
+
+
+def test_how_many_draws_are_held_at_once_makes_no_difference():
+    rows, generator = 2**19, np.random.default_rng(0)  # two draws at once
+    scores = [generator.integers(0, rows, rows).mean() for _ in range(5)]
+    assert interval(np.mean, rows, samples=5, level=0.5) == tuple(np.quantile(scores, [0.25, 0.75]))
 
 
 @pytest.mark.parametrize(("rows", "p"), [(400, 0.9), (2000, 0.8)])

@@ -1,10 +1,7 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from helpers.evaluation.multilabel import (
-    calibration_error,
-    calibration_table,
     co_occurrence,
     compute_multilabel_metrics,
     count_label_confusions,
@@ -68,10 +65,3 @@ def test_co_occurrence_is_a_share_of_the_rows_label():
     table = co_occurrence(np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0]]), ["x", "y", "z"])
     assert table.loc["x", "y"] == pytest.approx(2 / 3) and table.loc["y", "x"] == 1.0
     assert table.loc["z"].isna().all() and table.loc["x", "z"] == 0.0
-
-
-def test_calibration_by_hand():
-    table = calibration_table(np.array([[0, 1], [0, 1]]), np.array([[0.05, 0.65], [0.05, 1.0]]))
-    assert table["decisions"].tolist() == [2, 1, 1] and table.index[-1] == "0.9 to 1.0"
-    assert calibration_error(table) == pytest.approx((2 * 0.05 + 0.35 + 0.0) / 4)
-    assert isinstance(table, pd.DataFrame)
