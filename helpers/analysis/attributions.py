@@ -1,12 +1,14 @@
 """Which tokens a prediction rests on: integrated gradients over the token vectors, with the check that they add up.
 
-Taught in notebook 03, section on attributions.
+Taught in notebook 03, section 7.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+from helpers.models.predict import modes_restored
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,12 @@ def attribute_tokens(classifier, tokenizer, text: str, *, label: int, max_length
         others = (logits.sum(dim=1) - logits[:, label]) / (logits.shape[1] - 1)
         return logits[:, label] - others  # (batch,)
 
-    modes = [(module, module.training) for module in classifier.modules()]
-    classifier.eval()
-    try:
+    with modes_restored(classifier):
         gradients = LayerIntegratedGradients(score, classifier.backbone.get_input_embeddings())
         values = gradients.attribute(
             ids, baselines=blank, additional_forward_args=(mask,), n_steps=steps, internal_batch_size=32
         ).sum(dim=2)  # (1, length, hidden) -> (1, length)
         with torch.inference_mode():
             ends = score(ids, mask).item(), score(blank, mask).item()
-    finally:
-        for module, training in modes:
-            module.training = training
-    return Attribution(
-        tokenizer.convert_ids_to_tokens(ids[0].tolist()), values[0].detach().double().cpu().numpy(), *ends
-    )
+    tokens = tokenizer.convert_ids_to_tokens(ids[0].tolist())
+    return Attribution(tokens, values[0].detach().double().cpu().numpy(), *ends)

@@ -1,6 +1,7 @@
 """Behavioural tests of a sentiment classifier: change a sentence in a way whose effect is known, and see what it says.
 
-After Ribeiro et al., *Beyond Accuracy: Behavioral Testing of NLP Models with CheckList* (2020). Taught in notebook 03.
+After Ribeiro et al., *Beyond Accuracy: Behavioral Testing of NLP Models with CheckList* (2020).
+Taught in notebook 03, section 8.
 """
 
 import random

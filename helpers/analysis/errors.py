@@ -1,6 +1,6 @@
 """Wrong predictions: which texts, of what linguistic type, near to what, and which labels to doubt.
 
-Taught in notebook 03. A linguistic type is a stated rule, not an opinion: anyone can check why a text has it.
+Taught in notebook 03, section 4. A linguistic type is a stated rule, not an opinion: anyone can check why a text has it.
 """
 
 import re
@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 
 from helpers.device import Device
-from helpers.evaluation.metrics import compute_rows
 from helpers.models.batches import EncodedTexts, count_tokens
 from helpers.models.classifier import pool
+from helpers.models.predict import compute_rows
 
 # Each rule leaves out what looks alike but means something else: "not only", "can't help", "nothing but", "as well as".
 RULES = {

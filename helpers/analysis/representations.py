@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from helpers.device import Device
-from helpers.evaluation.metrics import compute_rows
 from helpers.models.batches import EncodedTexts
 from helpers.models.classifier import POOLINGS, pool
+from helpers.models.predict import compute_rows, evaluation_mode, modes_restored
 
 
 def measure_influence(backbone, input_ids: Sequence[int]) -> np.ndarray:
@@ -23,11 +23,10 @@ def measure_influence(backbone, input_ids: Sequence[int]) -> np.ndarray:
     where = next(backbone.parameters()).device
     embedded = backbone.get_input_embeddings()(torch.tensor([list(input_ids)], device=where)).detach().requires_grad_()
     direction = torch.randn(embedded.shape[-1], generator=torch.Generator().manual_seed(0)).to(where)
-    was_training = backbone.training
-    backbone.eval()
-    hidden = backbone(inputs_embeds=embedded).last_hidden_state[0]  # (length, hidden)
-    rows = [torch.autograd.grad(state @ direction, embedded, retain_graph=True)[0][0].norm(dim=-1) for state in hidden]
-    backbone.train(was_training)
+    with modes_restored(backbone):
+        hidden = backbone(inputs_embeds=embedded).last_hidden_state[0]  # (length, hidden)
+        gradients = (torch.autograd.grad(state @ direction, embedded, retain_graph=True)[0][0] for state in hidden)
+        rows = [gradient.norm(dim=-1) for gradient in gradients]
     influence = torch.stack(rows).cpu().numpy().astype(np.float64)
     return influence / influence.sum(axis=1, keepdims=True)
 
@@ -56,35 +55,30 @@ def pad_one(input_ids: Sequence[int], *, places: int, pad_id: int, side: str) ->
     return torch.tensor([padded]), torch.tensor([mask])
 
 
-@torch.inference_mode()
 def padding_effects(backbone, input_ids: Sequence[int], *, pad_id: int, other_pad_id: int, places: int = 8) -> dict:
     """Return by how much padding moves the vector of a text, relative to its length, for right and for wrong ways.
 
     0 means that the padded text gets exactly the vector that it gets alone.
     """
     ids = list(input_ids)
-    alone = backbone(input_ids=torch.tensor([ids])).last_hidden_state  # (1, length, hidden)
-    whole = torch.ones(1, len(ids), dtype=torch.long)
 
-    def moved(
-        side: str, pooling: str, *, pad: int = pad_id, masked: bool = True, reads_last_place: bool = False
-    ) -> float:
+    def moved(side: str, pooling: str, *, pad: int = pad_id, masked: bool = True, last_place: bool = False) -> float:
         padded, mask = pad_one(ids, places=places, pad_id=pad, side=side)
         seen = mask if masked else torch.ones_like(mask)
         hidden = backbone(input_ids=padded, attention_mask=seen).last_hidden_state
-        vector = (
-            hidden[:, -1] if reads_last_place else pool(hidden, mask if masked or pooling == "last" else seen, pooling)
-        )
-        reference = pool(alone, whole, pooling)
+        vector = hidden[:, -1] if last_place else pool(hidden, mask if pooling == "last" else seen, pooling)
+        reference = pool(alone, torch.ones(1, len(ids), dtype=torch.long), pooling)
         return float((vector - reference).norm() / reference.norm())
 
-    return {
-        "right, masked: mean": moved("right", "mean"),
-        "right, masked: last real token": moved("right", "last"),
-        "right, masked, another pad token: mean": moved("right", "mean", pad=other_pad_id),
-        "left, masked: mean": moved("left", "mean"),
-        "right, masked, but `hidden[:, -1]`": moved("right", "last", reads_last_place=True),
-        "right, mask forgotten: mean": moved("right", "mean", masked=False),
-        "the same, another pad token: mean": moved("right", "mean", pad=other_pad_id, masked=False),
-        "right, mask forgotten: last real token": moved("right", "last", masked=False),
-    }
+    with evaluation_mode(backbone):
+        alone = backbone(input_ids=torch.tensor([ids])).last_hidden_state  # (1, length, hidden)
+        return {
+            "right, masked: mean": moved("right", "mean"),
+            "right, masked: last real token": moved("right", "last"),
+            "right, masked, another pad token: mean": moved("right", "mean", pad=other_pad_id),
+            "left, masked: mean": moved("left", "mean"),
+            "right, masked, but `hidden[:, -1]`": moved("right", "last", last_place=True),
+            "right, mask forgotten: mean": moved("right", "mean", masked=False),
+            "the same, another pad token: mean": moved("right", "mean", pad=other_pad_id, masked=False),
+            "right, mask forgotten: last real token": moved("right", "last", masked=False),
+        }

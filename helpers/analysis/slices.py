@@ -6,6 +6,8 @@ Taught in notebook 03, section 5.
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, fisher_exact
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 
 def compare_slices(wrong: np.ndarray, slices: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -27,14 +29,8 @@ def compare_slices(wrong: np.ndarray, slices: pd.DataFrame, *, level: float = 0.
             low, high = difference_interval(*counts, level=each)
             rates = counts[0] / counts[1], counts[2] / counts[3]
             p = fisher_exact([[counts[0], counts[1] - counts[0]], [counts[2], counts[3] - counts[2]]]).pvalue
-            row |= {
-                "error_rate": rates[0],
-                "rest": rates[1],
-                "difference": rates[0] - rates[1],
-                "low": low,
-                "high": high,
-            }
-            row["p_adjusted"] = float(p)
+            row |= {"error_rate": rates[0], "rest": rates[1], "difference": rates[0] - rates[1]}
+            row |= {"low": low, "high": high, "p_adjusted": float(p)}
         rows[name] = row
     columns = ["rows", "errors", "error_rate", "rest", "difference", "low", "high", "p_adjusted"]
     table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
@@ -44,19 +40,16 @@ def compare_slices(wrong: np.ndarray, slices: pd.DataFrame, *, level: float = 0.
 
 def difference_interval(errors: int, rows: int, other_errors: int, other_rows: int, *, level: float = 0.95):
     """Return the interval of the difference of two error rates (Newcombe 1998, method 10: from Wilson's intervals)."""
-    first, second = errors / rows, other_errors / other_rows
-    a = binomtest(errors, rows).proportion_ci(level, method="wilson")
-    b = binomtest(other_errors, other_rows).proportion_ci(level, method="wilson")
-    below = np.hypot(first - a.low, b.high - second)
-    above = np.hypot(a.high - first, second - b.low)
-    return float(first - second - below), float(first - second + above)
+    counts = (errors, rows, other_errors, other_rows)
+    low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - level)
+    return float(low), float(high)
 
 
 def adjust_p_values(p_values: pd.Series) -> pd.Series:
     """Return p values corrected for their number by Holm's step-down method; missing ones stay missing."""
-    ordered = p_values.dropna().sort_values()
-    factors = np.arange(len(ordered), 0, -1)
-    return (ordered * factors).clip(upper=1).cummax().reindex(p_values.index)
+    known = p_values.dropna()
+    adjusted = multipletests(known, method="holm")[1] if len(known) else []
+    return pd.Series(adjusted, known.index, dtype=float).reindex(p_values.index)
 
 
 def rate_table(wrong: np.ndarray, groups: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from tiny import ARCHITECTURES, LABELS, build_models, make_tokenizer, toy_texts
+from tiny import ARCHITECTURES, FP32, LABELS, build_models, make_tokenizer, toy_texts
 
 from helpers.analysis.attributions import attribute_tokens
-from helpers.models.classifier import load_classifier
+from helpers.models.pretrained import load_classifier
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def models(tmp_path_factory):
 
 
 def attribute(folder, text, **options):
-    classifier = load_classifier(str(folder), LABELS, attention="eager", dropout=0.3)
+    classifier = load_classifier(str(folder), LABELS, device=FP32, dropout=0.3)
     classifier.train()
     result = attribute_tokens(classifier, make_tokenizer(), text, label=1, max_length=64, **options)
     assert all(module.training for module in classifier.modules())
@@ -37,7 +37,7 @@ def test_attributions_add_up_to_the_change_of_the_score(models, architecture):
 
 def test_a_head_that_counts_one_word_is_explained_by_that_word(models):
     """With the mean of the token vectors as the only feature, the true attribution is known."""
-    classifier = load_classifier(str(models["bert"]), LABELS, attention="eager", dropout=0.0)
+    classifier = load_classifier(str(models["bert"]), LABELS, device=FP32, dropout=0.0)
 
     class JustEmbeddings(torch.nn.Module):
         def __init__(self, backbone):

@@ -15,9 +15,9 @@ from helpers.analysis.errors import (
     suspect_labels,
     wrong_predictions,
 )
-from helpers.evaluation.metrics import predict_logits
 from helpers.models.batches import encode_texts
-from helpers.models.classifier import load_classifier
+from helpers.models.predict import predict_logits
+from helpers.models.pretrained import load_classifier
 
 TRAIN = ["a lovely film"] * 12 + ["a dreadful film"] * 12 + ["an odd film"] * 12
 TRAIN_LABELS = [1] * 12 + [0] * 12 + [1, 0] * 6
@@ -172,7 +172,7 @@ def test_a_text_of_5000_words_is_truncated_and_says_so():
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
     folder = build_models(tmp_path_factory.mktemp("models"))["bert"]
-    return load_classifier(str(folder), LABELS, attention="eager", dropout=0.3)
+    return load_classifier(str(folder), LABELS, device=FP32, dropout=0.3)
 
 
 @pytest.mark.parametrize(("device", "tolerance"), [(FP32, 1e-5), (BF16, 0.05)], ids=["fp32", "bf16"])

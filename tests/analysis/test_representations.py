@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from tiny import DECODERS, FAMILIES, LABELS, build_model, toy_data
+from tiny import DECODERS, FAMILIES, FP32, LABELS, build_model, toy_data
 
 from helpers.analysis.representations import measure_influence, pad_one, padding_effects, pooled_features
 from helpers.models.batches import collate
-from helpers.models.classifier import POOLINGS, load_classifier
+from helpers.models.classifier import POOLINGS
+from helpers.models.pretrained import load_classifier
 
 IDS = [2, 7, 30, 31, 9, 40, 12, 3]
 
@@ -14,8 +15,7 @@ IDS = [2, 7, 30, 31, 9, 40, 12, 3]
 def classifiers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("families")
     return {
-        name: load_classifier(str(build_model(name, folder / name)), LABELS, attention="eager").eval()
-        for name in FAMILIES
+        name: load_classifier(str(build_model(name, folder / name)), LABELS, device=FP32).eval() for name in FAMILIES
     }
 
 
@@ -35,8 +35,11 @@ def test_decoders_see_the_past_alone_and_encoders_everything(classifiers, family
 
 def test_measuring_influence_leaves_no_gradients_and_the_mode_as_it_was(classifiers):
     backbone = classifiers["bert"].backbone.train()
+    backbone.embeddings.eval()  # a frozen part
+    before = [module.training for module in backbone.modules()]
     measure_influence(backbone, IDS)
-    assert backbone.training
+    padding_effects(backbone, IDS, pad_id=0, other_pad_id=50)
+    assert backbone.training and [module.training for module in backbone.modules()] == before
     assert all(parameter.grad is None for parameter in backbone.parameters())
     backbone.eval()
 

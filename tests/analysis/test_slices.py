@@ -1,23 +1,34 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from helpers.analysis.slices import adjust_p_values, compare_slices, difference_interval, rate_table
 
 
-def test_the_interval_of_a_difference_agrees_with_statsmodels():
-    for counts in [(9, 40, 60, 500), (0, 5, 3, 90), (5, 5, 10, 20), (0, 7, 0, 9)]:
-        theirs = confint_proportions_2indep(*counts, compare="diff", method="newcomb", alpha=0.1)
-        assert difference_interval(*counts, level=0.9) == pytest.approx(theirs, abs=1e-6)
+@pytest.mark.parametrize("counts", [(9, 40, 60, 500), (0, 5, 3, 90), (5, 5, 10, 20), (0, 7, 0, 9), (1, 1, 0, 1)])
+def test_the_interval_of_a_difference_is_made_of_two_wilson_intervals(counts):
+    errors, rows, other_errors, other_rows = counts
+    first, second = errors / rows, other_errors / other_rows
+    a = binomtest(errors, rows).proportion_ci(0.9, method="wilson")
+    b = binomtest(other_errors, other_rows).proportion_ci(0.9, method="wilson")
+    below, above = np.hypot(first - a.low, b.high - second), np.hypot(a.high - first, second - b.low)
+    by_hand = first - second - below, first - second + above
+    assert difference_interval(*counts, level=0.9) == pytest.approx(by_hand, abs=1e-12)
+    theirs = confint_proportions_2indep(*counts, compare="diff", method="newcomb", alpha=0.1)
+    assert difference_interval(*counts, level=0.9) == pytest.approx(theirs, abs=1e-6)
 
 
-def test_holm_agrees_with_statsmodels():
-    p = pd.Series([0.01, 0.04, np.nan, 0.03, 0.5, 0.02])
+def test_holm_by_hand_and_missing_p_values_stay_missing():
+    p = pd.Series([0.01, 0.04, np.nan, 0.03, 0.5, 0.02], index=list("abcdef"))
     theirs = multipletests(p.dropna(), method="holm")[1]
     assert adjust_p_values(p).dropna().tolist() == pytest.approx(list(theirs))
     assert adjust_p_values(p).isna().tolist() == p.isna().tolist()
+    by_hand = {"a": 5 * 0.01, "b": 3 * 0.03, "d": 3 * 0.03, "e": 0.5, "f": 4 * 0.02}  # b is no smaller than d
+    assert adjust_p_values(p).dropna().to_dict() == pytest.approx(by_hand, abs=1e-12)
+    assert adjust_p_values(pd.Series([np.nan, np.nan])).isna().tolist() == [True, True]
 
 
 def test_a_slice_that_hurts_stands_out_and_an_innocent_one_does_not():
