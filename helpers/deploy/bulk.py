@@ -1,4 +1,7 @@
-"""Predictions for a whole file, however long: read, predict and write piece by piece, in the memory of one piece."""
+"""Predictions for a whole file, however long: read, predict and write piece by piece, in the memory of one piece.
+
+Taught in no notebook: it is what `python -m helpers predict --file` does (README, "A large file").
+"""
 
 import time
 from dataclasses import dataclass
@@ -7,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.data.load import read_text_chunks
-from helpers.data.tables import DataError
 from helpers.deploy.predictor import Predictor
-from helpers.progress import ProgressBar
-from helpers.runs import atomic_path
+from helpers.exceptions import DataError
+from helpers.files import atomic_path
+from helpers.runs import ProgressBar
 
 CHUNK_ROWS = 10_000  # enough to find texts of like length, little enough to hold in memory
 

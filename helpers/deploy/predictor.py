@@ -1,19 +1,19 @@
-"""A saved model at work: text in, label and probabilities out, and how long that takes.
+"""A saved model at work: text in, label and probabilities out.
 
-Taught in notebook 02, section 5.
+Taught in notebook 03, section 9; notebook 02, section 7, measures how long it takes.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from helpers.device import Device, find_device
-from helpers.evaluation.metrics import decide, predict_logits, probabilities
-from helpers.models.batches import EncodedTexts, count_tokens, encode_texts
-from helpers.models.classifier import load_saved_classifier
+from helpers.evaluation.metrics import decide, probabilities
+from helpers.models.batches import EncodedTexts, encode_texts
+from helpers.models.predict import predict_logits
+from helpers.models.saving import load
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,8 @@ class Predictor:
         folder = Path(folder)
         inside = folder / "model"
         device = device or find_device(precision="no")
-        classifier, tokenizer, settings = load_saved_classifier(
-            inside if (inside / "classifier.json").exists() else folder, attention=device.attention
-        )
+        folder = inside if (inside / "classifier.json").exists() else folder
+        classifier, tokenizer, settings = load(folder, device=device)
         return cls(classifier, tokenizer, settings, device=device)
 
     @property
@@ -64,9 +63,7 @@ class Predictor:
 
     def predict_probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Return probabilities `(texts, labels)`, calibrated by the temperature if one was stored."""
-        encoded = encode_texts(texts, self.tokenizer, self.max_length)
-        logits = predict_logits(self.classifier, encoded, self.device)
-        return probabilities(logits / self.temperature, multilabel=self.classifier.multilabel)
+        return self._score(self._encode(texts))
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return a prediction per text. Raises `ValueError` for a text that is empty or no text at all."""
@@ -80,16 +77,20 @@ class Predictor:
                 )
         if not texts:
             return []
-        truncated = count_tokens(texts, self.tokenizer) > self.max_length
-        rows = self.predict_probabilities(texts)
-        return [
-            self._describe(text, row, truncated=bool(cut))
-            for text, row, cut in zip(texts, rows, truncated, strict=True)
-        ]
+        encoded = self._encode(texts)
+        rows = zip(texts, self._score(encoded), encoded.cut, strict=True)
+        return [self._describe(text, row, truncated=bool(cut)) for text, row, cut in rows]
 
     def predict_one(self, text: str) -> Prediction:
         """Return the prediction of one text."""
         return self.predict([text])[0]
+
+    def _encode(self, texts: Sequence[str]) -> EncodedTexts:
+        return encode_texts(texts, self.tokenizer, self.max_length)
+
+    def _score(self, encoded: EncodedTexts) -> np.ndarray:
+        logits = predict_logits(self.classifier, encoded, self.device)
+        return probabilities(logits / self.temperature, multilabel=self.classifier.multilabel)
 
     def _describe(self, text: str, row: np.ndarray, *, truncated: bool) -> Prediction:
         multilabel = self.classifier.multilabel
@@ -101,53 +102,3 @@ class Predictor:
             label, confidence = self.label_names[chosen], float(row[chosen])
         order = np.argsort(-row, kind="stable")
         return Prediction(text, label, confidence, {self.label_names[i]: float(row[i]) for i in order}, truncated)
-
-
-@dataclass(frozen=True)
-class Latency:
-    """How long one text takes, in milliseconds: half of the texts, and 95 of 100, are done within so much."""
-
-    p50_ms: float
-    p95_ms: float
-    texts: int
-    repeats: int
-
-
-def measure_latency(
-    predict: Callable[[str], object], texts: Sequence[str], *, warm_up: int = 3, repeats: int = 5
-) -> Latency:
-    """Return the latency of `predict(text)`, one text at a time: per text the median of `repeats` calls.
-
-    The first calls are slow for reasons that do not come back (memory is allocated, kernels are chosen), so `warm_up`
-    calls go unmeasured. The median keeps whatever else the machine does at times out of a text's figure; p95 over the
-    texts then speaks of long texts, not of hiccups. `predict` must return a finished result, as `Predictor` does.
-    """
-    texts = list(texts)
-    if not texts:
-        raise ValueError("measure_latency needs at least one text.")
-    for i in range(warm_up):
-        predict(texts[i % len(texts)])
-    medians = [np.median([_seconds(predict, text) for _ in range(repeats)]) for text in texts]
-    p50, p95 = np.quantile(medians, [0.5, 0.95]) * 1000
-    return Latency(float(p50), float(p95), len(texts), repeats)
-
-
-def measure_throughput(
-    classifier, encoded: EncodedTexts, device: Device | None = None, *, warm_up: int = 32, repeats: int = 3
-) -> float:
-    """Return texts per second when all of `encoded` are predicted in batches: the median of `repeats`, after a warm-up."""
-    first = EncodedTexts(encoded.input_ids[:warm_up], encoded.pad_id)
-    predict_logits(classifier, first, device)
-    seconds = [_seconds(lambda texts: predict_logits(classifier, texts, device), encoded) for _ in range(repeats)]
-    return len(encoded) / float(np.median(seconds))
-
-
-def measure_folder_bytes(folder: str | Path) -> int:
-    """Return the size of all files below `folder` together."""
-    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-
-
-def _seconds(predict: Callable[[object], object], text) -> float:
-    start = time.perf_counter()
-    predict(text)
-    return time.perf_counter() - start

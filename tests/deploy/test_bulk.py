@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from tiny import FP32, LABELS, build_model, make_tokenizer, toy_texts
 
-from helpers.assets.find import ROOT
-from helpers.cli import course
-from helpers.data.tables import DataError
+from helpers.cli import main
 from helpers.deploy.bulk import predict_file
 from helpers.deploy.predictor import Predictor
-from helpers.models.classifier import load_classifier, save_classifier
+from helpers.exceptions import DataError
+from helpers.files import ROOT
+from helpers.models.pretrained import load_classifier
+from helpers.models.saving import save
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def runs(tmp_path_factory):
     backbone = str(build_model("bert", folder / "backbone"))
     for name, thresholds in (("single", {}), ("several", {"thresholds": [0.4, 0.5, 0.5]})):
         classifier = load_classifier(backbone, LABELS, multilabel=name == "several")
-        save_classifier(classifier, make_tokenizer(), folder / name / "model", max_length=16, **thresholds)
+        save(classifier, make_tokenizer(), folder / name / "model", max_length=16, **thresholds)
     return folder
 
 
@@ -156,7 +157,7 @@ def test_a_piece_that_fails_leaves_what_was_there(runs, tmp_path, monkeypatch):
 def run_command(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["helpers", "predict", *map(str, arguments)])
     with pytest.raises(SystemExit) as exit_:
-        course.main()
+        main()
     return exit_.value.code or 0, *capsys.readouterr()
 
 
@@ -211,8 +212,8 @@ def test_standard_input_is_answered_before_its_end(runs):
 PREDICT = """
 import resource, sys
 from tiny import FP32
-from helpers.bulk import predict_file
-from helpers.inference import Predictor
+from helpers.deploy.bulk import predict_file
+from helpers.deploy.predictor import Predictor
 report = predict_file(Predictor.load(sys.argv[1], device=FP32), sys.argv[2], sys.argv[3])
 print(report.rows, round(report.seconds, 1), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -4,20 +4,21 @@ import json
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import yaml
 from standin_hub import TOKEN, USER, StandInHub
 from tiny import FP32, LABELS, build_model, make_tokenizer, toy_data
 
-from helpers.assets.find import ROOT
 from helpers.deploy.publish import make_model_card
-from helpers.evaluation.metrics import bootstrap_intervals, predict_logits, probabilities
+from helpers.evaluation.intervals import bootstrap_intervals
+from helpers.evaluation.metrics import probabilities
 from helpers.evaluation.multilabel import compute_multilabel_metrics
-from helpers.models.adapters import add_lora, save_adapter
-from helpers.models.classifier import load_classifier, save_classifier
-from helpers.runs import metrics_record, write_json
+from helpers.files import ROOT, write_json
+from helpers.models.predict import predict_logits
+from helpers.models.pretrained import load_classifier
+from helpers.models.saving import save
+from helpers.runs import metrics_record
 
 REPOSITORY = f"{USER}/tiny-emotions"
 
@@ -29,12 +30,8 @@ def runs(tmp_path_factory):
     base = build_model("bert", folder / "base")
     _, validation = toy_data(multilabel=True)
     for method in ("full", "lora"):
-        classifier = load_classifier(str(base), LABELS, multilabel=True, attention="eager")
-        if method == "full":
-            save_classifier(classifier, make_tokenizer(), folder / method / "model", thresholds=[0.5, 0.4, 0.3])
-        else:
-            classifier = add_lora(classifier, rank=2)
-            save_adapter(classifier, make_tokenizer(), folder / method / "model", base=str(base))
+        classifier = load_classifier(str(base), LABELS, method=method, multilabel=True, device=FP32, rank=2)
+        save(classifier, make_tokenizer(), folder / method / "model", thresholds=[0.5, 0.4, 0.3])
         probability = probabilities(predict_logits(classifier, validation), multilabel=True)
         calls = (probability > 0.5).astype(int)
         record = metrics_record(
@@ -47,7 +44,7 @@ def runs(tmp_path_factory):
             intervals=bootstrap_intervals(validation.labels, calls, ("f1_macro",), samples=20),
             seed=3,
             device=FP32,
-            counts=SimpleNamespace(total=5678, trainable=1234),
+            parameters_trainable=1234,
             epochs=2,
             learning_rate=1e-3,
         )
@@ -56,7 +53,7 @@ def runs(tmp_path_factory):
 
 
 def push(hub, run_folder, home, *, repository=REPOSITORY, token=TOKEN):
-    code = f"from helpers.hub import push_to_hub; print(push_to_hub({str(run_folder)!r}, {repository!r}))"
+    code = f"from helpers.deploy.publish import push_to_hub; print(push_to_hub({str(run_folder)!r}, {repository!r}))"
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HF_HUB_OFFLINE")}
     environment |= hub.environment(home, token=token) | {"PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
@@ -88,6 +85,16 @@ def test_the_card_says_what_metrics_json_says(runs):
     assert "Fewer than 50 test texts each: calm, glad, sour" in card
     head = yaml.safe_load(card.split("---")[1])
     assert (head["base_model"], head["library_name"]) == ("owner/base", "peft")
+    assert "from helpers.models import load" in card
+
+
+def test_the_head_of_the_card_tells_the_hub_the_numbers(runs):
+    record = json.loads((runs / "full" / "metrics.json").read_text())
+    (index,) = yaml.safe_load(make_model_card(runs / "full").split("---")[1])["model-index"]
+    (result,) = index["results"]
+    assert result["dataset"] == {"name": "tweets", "type": "tweets", "split": "test"}
+    found = {metric["name"]: metric["value"] for metric in result["metrics"]}
+    assert found["macro F1"] == record["f1_macro"] and found["every label right"] == record["accuracy"]
 
 
 def test_the_card_names_no_folder_of_this_machine(runs):
@@ -109,7 +116,9 @@ def test_a_hub_out_of_reach_is_one_sentence(runs, tmp_path):
         done = push(hub, runs / "full", tmp_path)
     assert done.returncode != 0
     assert (
-        done.stderr.strip().splitlines()[-1].startswith("helpers.assets.AssetError: 'learner/tiny-emotions' could not")
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith("helpers.exceptions.AssetError: 'learner/tiny-emotions' could not")
     )
 
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -5,12 +7,17 @@ import pytest
 import torch
 from tiny import BF16, FP32, LABELS, build_model, make_tokenizer, toy_data, toy_texts
 
-from helpers.deploy import predictor
-from helpers.deploy.predictor import Predictor, measure_folder_bytes, measure_latency, measure_throughput
-from helpers.evaluation.metrics import predict_logits, probabilities
+from helpers.deploy import latency
+from helpers.deploy.latency import measure_folder_bytes, measure_latency, measure_throughput
+from helpers.deploy.predictor import Predictor
+from helpers.evaluation.metrics import probabilities
+from helpers.files import ROOT
 from helpers.models.batches import encode_texts
-from helpers.models.classifier import load_classifier, save_classifier
-from helpers.training.loop import TrainingConfig, fit
+from helpers.models.predict import predict_logits
+from helpers.models.pretrained import load_classifier
+from helpers.models.saving import save
+from helpers.training.config import TrainingConfig
+from helpers.training.loop import fit
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +26,7 @@ def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     classifier = load_classifier(str(build_model("bert", folder / "pretrained")), LABELS)
     fit(classifier, *toy_data(), TrainingConfig(epochs=12, learning_rate=5e-3, batch_size=16), device=FP32)
-    save_classifier(classifier, make_tokenizer(), folder / "model", max_length=16)
+    save(classifier, make_tokenizer(), folder / "model", max_length=16)
     return folder
 
 
@@ -72,6 +79,28 @@ def test_probabilities_come_likeliest_first_and_add_up(predictor):
 def test_truncation_is_noticed_text_by_text(predictor):
     fits, too_long = " ".join(["word1"] * 14), " ".join(["word1"] * 15)  # [CLS] and [SEP] count: 16 and 17
     assert [p.truncated for p in predictor.predict([fits, too_long, "glad1"])] == [False, True, False]
+
+
+def test_a_text_that_fits_is_tokenised_once(predictor):
+    calls = []
+
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(predictor.tokenizer, name)
+
+        def __call__(self, texts, **options):
+            calls.extend(texts)
+            return predictor.tokenizer(texts, **options)
+
+    counted = Predictor(predictor.classifier, Counting(), {"max_length": 16}, device=FP32)
+    counted.predict(["glad1", "sour1 word2"])
+    assert calls == ["glad1", "sour1 word2"]
+
+
+def test_the_door_of_the_room_loads_no_datasets():
+    code = "import sys, helpers.deploy; print('datasets' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("text", ["", "  \n", None, 7])
@@ -132,7 +161,7 @@ def test_it_computes_in_fp32_unless_told_otherwise(run_folder, monkeypatch):
 def fake_clock(monkeypatch):
     """Let time stand still, except where a function under test advances it."""
     clock = [0.0]
-    monkeypatch.setattr(predictor.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: clock[0])
     return clock
 
 
@@ -143,16 +172,16 @@ def test_warm_up_and_hiccups_stay_out_of_the_latency(monkeypatch):
         calls.append(text)
         clock[0] += 9.0 if len(calls) <= 2 or len(calls) == 4 else len(text) / 1000
 
-    latency = measure_latency(predict, ["a", "bb", "ccc"], warm_up=2, repeats=3)
+    found = measure_latency(predict, ["a", "bb", "ccc"], warm_up=2, repeats=3)
     assert calls == ["a", "bb"] + ["a"] * 3 + ["bb"] * 3 + ["ccc"] * 3
-    assert (latency.p50_ms, latency.texts, latency.repeats) == (pytest.approx(2.0), 3, 3)
-    assert latency.p95_ms == pytest.approx(2.9)
+    assert (found.p50_ms, found.texts, found.repeats) == (pytest.approx(2.0), 3, 3)
+    assert found.p95_ms == pytest.approx(2.9)
 
 
 def test_latency_of_a_real_predictor_is_a_time(predictor):
     start = time.perf_counter()
-    latency = measure_latency(predictor.predict_one, ["glad1", "sour1 word2"], repeats=2)
-    assert 0 < latency.p50_ms <= latency.p95_ms < 1000 * (time.perf_counter() - start)
+    found = measure_latency(predictor.predict_one, ["glad1", "sour1 word2"], repeats=2)
+    assert 0 < found.p50_ms <= found.p95_ms < 1000 * (time.perf_counter() - start)
 
 
 def test_latency_without_texts_is_refused(predictor):
@@ -167,7 +196,7 @@ def test_throughput_is_texts_by_the_median_time_after_a_warm_up(monkeypatch):
         sizes.append(len(encoded))
         clock[0] += [100.0, 3.0, 50.0, 2.0][len(sizes) - 1]
 
-    monkeypatch.setattr(inference, "predict_logits", predict)
+    monkeypatch.setattr(latency, "predict_logits", predict)
     assert measure_throughput(None, toy_data()[0], warm_up=8) == pytest.approx(45 / 3.0)
     assert sizes == [8, 45, 45, 45]
 
