@@ -51,6 +51,7 @@ lab: setup
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
 
 bench: setup
 	@$(PY) tests/benchmarks/bench_training.py
