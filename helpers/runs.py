@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from importlib.metadata import version
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from helpers.files import ROOT, atomic_path, write_json
+from helpers.files import ROOT, atomic_path, write_json, write_table
 
 RUNS = ROOT / "runs"
 SCHEMA_VERSION = 1
@@ -77,6 +78,15 @@ def claim_folder(folder: Path) -> None:
     _claimed[folder] = lock
 
 
+def complete_run(folder: Path, record: dict, texts, scores, result=None) -> None:
+    """Write history, predictions and at last the record of a run that scored `texts`, and give its folder up."""
+    if result is not None:
+        write_table(folder / "history.csv", result.history)
+    rows = (texts, scores.labels, scores.probability, scores.predictions)
+    write_table(folder / "predictions.csv", predictions_table(*rows, scores.label_names))
+    finish_run(folder, record)
+
+
 def finish_run(folder: Path, record: dict) -> None:
     """Write `metrics.json`, with which a run is complete, and give the folder up: an open notebook keeps nobody out."""
     write_json(folder / "metrics.json", record)
@@ -85,20 +95,9 @@ def finish_run(folder: Path, record: dict) -> None:
 
 
 def metrics_record(
-    *,
-    notebook: str,
-    model: str,
-    method: str,
-    dataset: str,
-    sizes: dict[str, int],
-    metrics: dict,
-    intervals: dict,
-    seed: int,
-    device,
-    revision: str | None = None,
-    result=None,
-    **extra,
-) -> dict:
+    *, notebook: str, model: str, method: str, dataset: str, sizes: dict[str, int], metrics: dict, intervals: dict,
+    seed: int, device, revision: str | None = None, result=None, **extra,
+) -> dict:  # fmt: skip
     """Return the content of `metrics.json`: one flat schema for every notebook. `extra` adds keys of the notebook's own.
 
     `result` is what `training.fit` returned; a baseline has none.
@@ -134,18 +133,13 @@ def predictions_table(texts, labels, probabilities: np.ndarray, predictions, lab
 
     For several labels per text, true and predicted are joined by commas, and confidence is that of the least sure label.
     """
-    table = pd.DataFrame({"text": list(texts)})
-    if probabilities.ndim == 2 and np.ndim(labels) == 2:
-        joined = [
-            [",".join(n for n, on in zip(label_names, row, strict=True) if on) for row in np.asarray(rows)]
-            for rows in (labels, predictions)
-        ]
-        table["true"], table["predicted"] = joined
-        table["confidence"] = np.maximum(probabilities, 1 - probabilities).min(axis=1)
-    else:
-        table["true"] = [label_names[i] for i in labels]
-        table["predicted"] = [label_names[i] for i in predictions]
-        table["confidence"] = probabilities.max(axis=1)
+
+    def words(row) -> str:
+        return ",".join(compress(label_names, row)) if np.ndim(row) else label_names[row]
+
+    several = np.ndim(labels) == 2
+    table = pd.DataFrame({"text": list(texts), "true": map(words, labels), "predicted": map(words, predictions)})
+    table["confidence"] = (np.maximum(probabilities, 1 - probabilities).min if several else probabilities.max)(axis=1)
     for i, name in enumerate(label_names):
         table[f"p({name})" if name in table else name] = probabilities[:, i]  # a label may be called "true"
     return table

@@ -1,33 +1,25 @@
 """Adapters: train a few percent of a model and store only that. LoRA, its 4-bit form QLoRA, and the linear probe.
 
-LoRA (Hu et al., 2021) freezes a matrix W and learns a thin product B A beside it; QLoRA (Dettmers et al., 2023) keeps the
-frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 04, section 7.
+LoRA (Hu et al., 2021) freezes a matrix W and learns a thin product B A beside it; QLoRA (Dettmers et al., 2023) keeps
+the frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 04, section 7.
 """
 
 import logging
 import warnings
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from helpers.device import Device, find_device
-from helpers.models.classifier import TextClassifier, load_classifier, use_byte_dropout
-from helpers.runs import atomic_folder, read_json, write_json
+from helpers.models.classifier import TextClassifier
 
-ADAPTER_FILE = "adapter_config.json"
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a hint about an optional kernel for CPUs
 
 
 def add_lora(
-    classifier: TextClassifier,
-    *,
-    rank: int = 16,
-    alpha: int | None = None,
-    targets: list[str] | None = None,
-    dropout: float = 0.0,
-    seed: int = 0,
-):
+    classifier: TextClassifier, *, rank: int = 16, alpha: int | None = None, targets: list[str] | None = None,
+    dropout: float = 0.0, seed: int = 0,
+):  # fmt: skip
     """Return `classifier` as a `PeftModel` in which only thin matrices beside the `targets`, and the head, are trained.
 
     `targets` are names of linear layers ("q_proj"), by default all of the backbone's; `alpha` (2 x rank by default)
@@ -41,53 +33,15 @@ def add_lora(
     targets = found if targets is None else list(targets)
     missing = [name for name in targets if name not in found]
     if missing or not targets:
-        raise ValueError(
-            f"LoRA finds no linear layer {', '.join(map(repr, missing)) or 'at all'} in {type(classifier.backbone).__name__}: "
-            f"it has {', '.join(found) or 'none'}."
-        )
+        named, kind = ", ".join(map(repr, missing)) or "at all", type(classifier.backbone).__name__
+        raise ValueError(f"LoRA finds no linear layer {named} in {kind}: it has {', '.join(found) or 'none'}.")
     if not isinstance(rank, int) or rank < 1:
         raise ValueError(f"rank={rank!r}: it must be a whole number of at least 1; 8 to 64 are usual.")
     torch.manual_seed(seed)  # the initial A
     config = LoraConfig(
         r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=targets, modules_to_save=["head"]
     )
-    adapted = get_peft_model(classifier, config)
-    if not torch.cuda.is_available():
-        use_byte_dropout(adapted)
-    return adapted
-
-
-def load_with_method(
-    model: str,
-    label_names: list[str],
-    method: str,
-    *,
-    device: Device,
-    rank: int = 16,
-    targets: list[str] | None = None,
-    pooling: str = "mean",
-    revision: str | None = None,
-    seed: int = 0,
-):
-    """Return a new classifier for several labels per text, ready to train by `method`: probe, lora, qlora or full.
-
-    Called twice, it returns the same weights twice: every comparison begins from the same start.
-    """
-    classifier = load_classifier(
-        model,
-        label_names,
-        multilabel=True,
-        pooling=pooling,
-        attention=device.attention,
-        seed=seed,
-        revision=revision,
-        quantization=four_bit_config(device) if method == "qlora" else None,
-    )
-    if method == "probe":
-        return freeze_backbone(classifier)
-    if method in ("lora", "qlora"):
-        return add_lora(classifier, rank=rank, targets=targets, seed=seed)
-    return classifier
+    return get_peft_model(classifier, config)
 
 
 def list_linear_layers(backbone: nn.Module) -> list[str]:
@@ -102,7 +56,7 @@ def freeze_backbone(classifier: TextClassifier) -> TextClassifier:
 
 
 def four_bit_config(device: Device | None = None):
-    """Return QLoRA's quantisation for `load_classifier`: NF4 (16 levels placed for bell-shaped weights), scales quantised too.
+    """Return QLoRA's quantisation: NF4 (16 levels placed for bell-shaped weights), scales quantised too.
 
     Weights rest in 4 bits and are expanded, block by block, to `device`'s precision for each matrix product.
     """
@@ -135,61 +89,6 @@ def use_gradient_checkpointing(classifier: nn.Module, *, on: bool = True) -> Non
             classifier.backbone.gradient_checkpointing_disable()
 
 
-def save_adapter(classifier, tokenizer, folder: str | Path, *, base: str, revision: str | None = None, **extra) -> Path:
-    """Write adapter and head (safetensors), tokenizer and configuration to `folder`; return it.
-
-    The backbone is not written: `base` and `revision` say where it came from, as given to `load_classifier`. `extra`
-    (thresholds, max_length) goes into `classifier.json`, as with `save_classifier`. The folder appears whole or not at all.
-    """
-    classifier.peft_config["default"].base_model_name_or_path = base
-    own = {
-        "label_names": classifier.label_names,
-        "multilabel": classifier.multilabel,
-        "pooling": classifier.pooling,
-        "dropout": classifier.dropout.p,
-        "base": base,
-        "revision": revision,
-        "four_bit": is_four_bit(classifier),
-    }
-    with atomic_folder(folder) as work:
-        classifier.save_pretrained(work, save_embedding_layers=False)
-        (work / "README.md").unlink(missing_ok=True)  # peft's empty form; helpers.hub writes a real card
-        tokenizer.save_pretrained(work)
-        write_json(work / "classifier.json", own | extra)
-    return Path(folder)
-
-
-def load_adapter(
-    folder: str | Path, *, attention: str = "sdpa", device: Device | None = None, four_bit: bool | None = None
-):
-    """Return `(classifier, tokenizer, settings)` as `save_adapter` wrote them, on the same base; in evaluation mode.
-
-    `four_bit` overrides how the base is held: False expands a QLoRA base to full precision, as merging wants it.
-    Raises `FileNotFoundError` for a folder without a saved adapter, `AssetError` if the base cannot be had.
-    """
-    from peft import PeftModel
-    from transformers import AutoTokenizer
-
-    folder = Path(folder)
-    if not (folder / ADAPTER_FILE).exists() or not (folder / "classifier.json").exists():
-        raise FileNotFoundError(f"{folder} holds no saved adapter (no {ADAPTER_FILE}): train and save one first.")
-    settings = read_json(folder / "classifier.json")
-    quantised = settings["four_bit"] if four_bit is None else four_bit
-    classifier = load_classifier(
-        settings["base"],
-        settings["label_names"],
-        multilabel=settings["multilabel"],
-        pooling=settings["pooling"],
-        dropout=settings["dropout"],
-        attention=attention,
-        revision=settings["revision"],
-        quantization=four_bit_config(device) if quantised else None,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.padding_side = "right"
-    return PeftModel.from_pretrained(classifier, str(folder)).eval(), tokenizer, settings
-
-
 def merge_lora(classifier) -> TextClassifier:
     """Return an ordinary classifier whose weights are W + B A: as fast as without an adapter, and as large to store.
 
@@ -198,6 +97,6 @@ def merge_lora(classifier) -> TextClassifier:
     if is_four_bit(classifier):
         raise ValueError(
             "The base is in 4 bits, and merging would round the adapter away: save it, then merge "
-            "load_adapter(folder, four_bit=False)."
+            "load(folder, four_bit=False)."
         )
     return classifier.merge_and_unload()

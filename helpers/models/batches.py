@@ -4,6 +4,7 @@ Taught in notebook 01, sections 3 and 4.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,21 +15,26 @@ class EncodedTexts:
     """Token ids of every text, unpadded, with the labels that belong to them.
 
     `labels` has shape `(rows,)` and int64 for one label per text, `(rows, labels)` and float32 for several, or is None.
-    `truncated` counts the texts that were longer than `max_length` tokens and lost their end.
+    `cut` is a mask `(rows,)`: which texts were longer than `max_length` tokens and lost their end.
     """
 
     input_ids: list[list[int]]
     pad_id: int
     labels: np.ndarray | None = None
-    truncated: int = 0
+    cut: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
-    @property
+    @cached_property  # at half a million rows, counting anew at every step would cost as much as the step
     def lengths(self) -> np.ndarray:
         """Tokens per text, special tokens included, shape `(rows,)`."""
         return np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
+
+    @property
+    def truncated(self) -> int:
+        """How many texts lost their end."""
+        return 0 if self.cut is None else int(self.cut.sum())
 
 
 def count_tokens(texts, tokenizer) -> np.ndarray:
@@ -42,8 +48,9 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
     """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too."""
     texts = list(texts)
     full = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-    too_long = [row for row, ids in enumerate(full) if len(ids) > max_length]
-    if too_long:  # let the tokenizer cut: it knows which special tokens must stay at the end
+    cut = np.array([len(ids) > max_length for ids in full], dtype=bool)
+    too_long = np.flatnonzero(cut)
+    if len(too_long):  # let the tokenizer cut: it knows which special tokens must stay at the end
         shortened = tokenizer([texts[row] for row in too_long], truncation=True, max_length=max_length)["input_ids"]
         for row, ids in zip(too_long, shortened, strict=True):
             full[row] = ids
@@ -51,7 +58,7 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
     if labels is not None:
         labels = np.asarray(labels)
         labels = labels.astype(np.int64 if labels.ndim == 1 else np.float32)
-    return EncodedTexts(full, pad_id, labels, len(too_long))
+    return EncodedTexts(full, pad_id, labels, cut)
 
 
 def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
@@ -62,8 +69,8 @@ def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
 
 def select_rows(encoded: EncodedTexts, rows) -> EncodedTexts:
     """Return only the given rows, in that order."""
-    labels = None if encoded.labels is None else encoded.labels[rows]
-    return EncodedTexts([encoded.input_ids[row] for row in rows], encoded.pad_id, labels)
+    labels, cut = (None if of_all is None else of_all[rows] for of_all in (encoded.labels, encoded.cut))
+    return EncodedTexts([encoded.input_ids[row] for row in rows], encoded.pad_id, labels, cut)
 
 
 def make_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int = 0) -> list[np.ndarray]:

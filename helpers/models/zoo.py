@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.assets.find import ROOT, read_manifest
+from helpers.assets.find import read_manifest
+from helpers.files import DATA
+from helpers.models.pretrained import METHODS
 
-ZOO = ROOT / "data" / "zoo.csv"
-METHODS = ("probe", "lora", "qlora", "full")
-# For a model that the table does not list: what is usual for an encoder of BERT's size.
-USUAL = {"method": "full", "pooling": "mean", "learning_rate": 2e-5, "batch_size": 32, "epochs": 4, "rank": 16}
+ZOO = DATA / "zoo.csv"
+SETTINGS = ("method", "pooling", "learning_rate", "batch_size", "epochs", "rank")
 
 
 def read_zoo(path: Path = ZOO) -> pd.DataFrame:
@@ -21,28 +21,30 @@ def read_zoo(path: Path = ZOO) -> pd.DataFrame:
 
 
 def find_row(model: str, path: Path = ZOO) -> dict | None:
-    """Return the row of `model`, given its short name, its Hub id, or the end of it, in any case; None if not listed."""
-    zoo = read_zoo(path)
-    wanted = str(model).lower()  # what is no text is refused later, with the other parameters
-    for name, row in zoo.iterrows():
-        if wanted in (name.lower(), row["hub_id"].lower(), row["hub_id"].split("/")[-1].lower()):
+    """Return the row of `model`, given its name, its short name ("bert"), its Hub id or the end of it; else None.
+
+    Case does not count. What is no text at all is left to the checks of all parameters.
+    """
+    wanted = str(model).lower()
+    for name, row in read_zoo(path).iterrows():
+        names = (name, row["short"], row["hub_id"], row["hub_id"].split("/")[-1])
+        if wanted in [known.lower() for known in names if isinstance(known, str)]:  # not all have a short name
             return {"name": name} | {key: None if pd.isna(value) else value for key, value in row.items()}
     return None
 
 
 def find_defaults(model: str, path: Path = ZOO) -> dict:
-    """Return what a notebook needs to run `model`: where to load it (model, revision), method, and settings.
+    """Return what is known of `model`: where to load it (model, revision), targets, and `SETTINGS`; {} if not listed.
 
-    A name of `data/assets.toml` stays that name; a folder, or a Hub id that is not listed, gets the usual settings.
+    A name of `data/assets.toml` stays that name.
     """
     row = find_row(model, path)
     if row is None:
-        return {"model": model, "revision": None, "targets": None, **USUAL}
-    settings = USUAL | {name: row[name] for name in USUAL if row[name] is not None}
-    for name in ("batch_size", "epochs", "rank"):
-        settings[name] = int(settings[name])
+        return {}
+    settings = {name: row[name] for name in SETTINGS if row[name] is not None}
+    settings |= {name: int(settings[name]) for name in ("batch_size", "epochs", "rank") if name in settings}
     return {
-        "model": row["name"] if row["name"] in read_manifest()["models"] else row["hub_id"],
+        "model": row["name"] if row["name"] in read_manifest().get("models", {}) else row["hub_id"],
         "revision": row["revision"],
         "targets": row["targets"].split() if row["targets"] else None,
         **settings,

@@ -1,1 +1,19 @@
-"""."""
+"""The training loop, and what makes it safe. Start at `loop.py`: it is the loop that notebook 01 writes out.
+
+Taught in notebook 01 (the loop), 03 (resuming) and 04 (losses, memory, folds).
+"""
+
+from helpers.training.config import (
+    SCHEDULES, TrainingConfig, TrainingResult, best_epoch, learning_rate_at, make_optimizer, plan_steps, set_rate,
+)  # fmt: skip
+from helpers.training.experiment import Recipe, train_run
+from helpers.training.folds import cross_validate, fold_table, make_folds
+from helpers.training.loop import fit
+from helpers.training.losses import LOSSES, default_loss, make_loss
+from helpers.training.memory import count_memory
+
+__all__ = [
+    "LOSSES", "SCHEDULES", "Recipe", "TrainingConfig", "TrainingResult", "best_epoch", "count_memory", "cross_validate",
+    "default_loss", "fit", "fold_table", "learning_rate_at", "make_folds", "make_loss", "make_optimizer", "plan_steps",
+    "set_rate", "train_run",
+]  # fmt: skip

@@ -1,8 +1,9 @@
-"""Resumable training state in one safetensors file: tensors as tensors, everything else as JSON in the file's header."""
+"""Resumable training state in one safetensors file: tensors as tensors, all else as JSON in the file's header."""
 
 import hashlib
 import json
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from helpers.files import atomic_path
 from helpers.models.batches import EncodedTexts
-from helpers.runs import atomic_path
+
+STATE, BEST = "state.safetensors", "best.safetensors"
 
 
 @dataclass
 class TrainingState:
-    """How far a run has come. Together with weights, optimiser and random numbers it is all that `fit` needs to go on."""
+    """How far a run has come. With weights, optimiser and random numbers it is all that `fit` needs to go on."""
 
     settings: dict  # the configuration and a digest of data and labels: a checkpoint fits only the same ones
     epoch: int = 0  # finished epochs
@@ -27,6 +30,20 @@ class TrainingState:
     history: list[dict] = field(default_factory=list)
     train_seconds: float = 0.0
     scaler: dict = field(default_factory=dict)  # fp16 loss scale
+
+    def start_step(self) -> None:
+        """Start the clock: between start and end of a step, `train_seconds` lacks the time of day."""
+        self.train_seconds -= time.perf_counter()
+
+    def finish_step(self, loss: float) -> None:
+        """Note the loss of the step that was taken, and stop the clock."""
+        self.train_seconds += time.perf_counter()
+        self.step += 1
+        self.step_losses.append(loss)
+
+    def mean_loss(self, steps: int) -> float:
+        """Return the mean loss of the last `steps` steps."""
+        return float(np.mean(self.step_losses[-steps:]))
 
 
 def describe_run(classifier, train: EncodedTexts, validation: EncodedTexts) -> dict:
@@ -65,7 +82,7 @@ def write_weights(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
 
 
 def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, optimizer) -> None:
-    """Write `folder/state.safetensors` from the main process; the previous one stays until the new one is complete."""
+    """Write the state to `folder` from the main process; the previous one stays until the new one is complete."""
     random_states = gather_object([torch.get_rng_state()])
     if torch.cuda.is_available():
         random_states += gather_object([torch.cuda.get_rng_state()])
@@ -76,7 +93,7 @@ def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, opti
         tensors |= {f"optimizer.{number}.{slot}": value.cpu() for slot, value in slots.items()}
     tensors |= {f"random.{number}": value for number, value in enumerate(random_states)}
     state.scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
-    write_weights(folder / "state.safetensors", tensors, {"state": json.dumps(vars(state))})
+    write_weights(folder / STATE, tensors, {"state": json.dumps(vars(state))})
 
 
 def load_checkpoint(
@@ -88,40 +105,47 @@ def load_checkpoint(
     Raises `ValueError` when the checkpoint was written with other settings, cannot be read, or is seen by some of the
     processes only: these would begin at different steps, and wait for each other for ever.
     """
-    file = folder / "state.safetensors"
-    seen = accelerator.reduce(torch.tensor(float(file.exists()), device=accelerator.device), "sum")
+    seen = accelerator.reduce(torch.tensor(float((folder / STATE).exists()), device=accelerator.device), "sum")
     if 0 < seen < accelerator.num_processes:
         raise ValueError(
-            f"{folder} is there for {seen:.0f} of {accelerator.num_processes} processes: let all machines share the disk "
-            "that COURSE_RUNS names."
+            f"{folder} is there for {seen:.0f} of {accelerator.num_processes} processes: let all machines share the "
+            "disk that COURSE_RUNS names."
         )
     if not seen:
         return TrainingState(settings), {}
-    try:
-        with safe_open(file, "pt") as header:
-            state = TrainingState(**json.loads(header.metadata()["state"]))
-        tensors = load_file(file)
-        file = folder / "best.safetensors"
-        best = load_file(file) if state.history else {}
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is not a readable checkpoint: pass resume=False to start over.") from error
+    state, tensors, best = _read_checkpoint(folder)
     differing = [name for name in settings if settings[name] != state.settings.get(name)]
     if differing:
         raise ValueError(
             f"{folder} holds an unfinished run with other settings ({', '.join(differing)}): give this one another "
             "run_name, set them back, or pass resume=False to throw the unfinished run away."
         )
-    of = lambda prefix: {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}  # noqa: E731
-    accelerator.unwrap_model(model).load_state_dict(of("model."), strict=False)
+    model_state, optimizer_state, random_states = (
+        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        for prefix in ("model.", "optimizer.", "random.")
+    )
+    accelerator.unwrap_model(model).load_state_dict(model_state, strict=False)
     slots: dict[int, dict] = {}
-    for name, value in of("optimizer.").items():
+    for name, value in optimizer_state.items():
         number, slot = name.split(".")
         slots.setdefault(int(number), {})[slot] = value
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-    _restore_random_numbers(of("random."), accelerator)
+    _restore_random_numbers(random_states, accelerator)
     if accelerator.scaler:
         accelerator.scaler.load_state_dict(state.scaler)
     return state, best
+
+
+def _read_checkpoint(folder: Path) -> tuple[TrainingState, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    file = folder / STATE
+    try:
+        with safe_open(file, "pt") as header:
+            state = TrainingState(**json.loads(header.metadata()["state"]))
+        tensors = load_file(file)
+        file = folder / BEST
+        return state, tensors, load_file(file) if state.history else {}
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is not a readable checkpoint: pass resume=False to start over.") from error
 
 
 def _restore_random_numbers(states: dict[str, torch.Tensor], accelerator) -> None:

@@ -10,26 +10,23 @@ from pathlib import Path
 import numpy as np
 
 from helpers.assets.find import find_dataset, find_model
-from helpers.data.load import LoadedData
+from helpers.data.corpus import LoadedData
 from helpers.data.tables import SPLITS
-from helpers.device import Device, peak_memory_bytes, reset_peak_memory
-from helpers.evaluation.metrics import bootstrap_intervals, compute_metrics, decide, probabilities
-from helpers.locks import is_main_process
-from helpers.models.adapters import add_lora, merge_lora
+from helpers.device import Device
+from helpers.evaluation.metrics import probabilities
+from helpers.evaluation.scores import Scores, score
+from helpers.files import write_json
+from helpers.models.adapters import merge_lora
 from helpers.models.batches import encode_split
-from helpers.models.classifier import (
-    POOLINGS,
-    TextClassifier,
-    count_parameters,
-    load_classifier,
-    load_tokenizer,
-    save_classifier,
-)
-from helpers.runs import metrics_record, predictions_table, write_json, write_table
-from helpers.training.loop import TrainingConfig, TrainingResult, fit
+from helpers.models.classifier import POOLINGS
+from helpers.models.pretrained import METHODS, load_classifier, load_tokenizer
+from helpers.models.saving import save
+from helpers.runs import complete_run, is_main_process, metrics_record
+from helpers.training.config import TrainingConfig, TrainingResult
+from helpers.training.loop import fit
 from helpers.training.processes import count_processes, predict_logits_together
 
-METHODS = ("full", "lora")
+NAMES_OF_METHODS = {"full": "full fine-tuning", "lora": "LoRA, merged", "qlora": "QLoRA", "probe": "linear probe"}
 
 
 @dataclass(frozen=True)
@@ -38,9 +35,20 @@ class Recipe:
 
     model: str  # a name in data/assets.toml, a Hub id, or a folder
     training: TrainingConfig
-    method: str = "full"  # or "lora": thin matrices beside the linear layers, merged into them afterwards
+    method: str = "full"  # one of METHODS; LoRA's matrices are merged into the weights after training
     pooling: str = "mean"
     max_length: int = 128
+    dropout: float | None = None  # what the model comes with
+    rank: int = 16
+    targets: tuple[str, ...] | None = None
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, chosen, training: TrainingConfig, **changes) -> "Recipe":
+        """Return the recipe that `chosen` parameters make, with `changes`; what they do not name keeps its default."""
+        given = {field.name: vars(chosen).get(field.name) for field in dataclasses.fields(cls)} | changes
+        given = {name: value for name, value in given.items() if value is not None}
+        return cls(**given | {"training": training})
 
     def __post_init__(self):
         """Refuse what cannot work, before any work is done."""
@@ -56,85 +64,49 @@ class FinishedRun:
     """A trained model and what it said of the test split."""
 
     recipe: Recipe
-    classifier: TextClassifier
+    classifier: object
     tokenizer: object
     encoded: dict  # the three splits, tokenised
     result: TrainingResult
-    probabilities: np.ndarray  # (test rows, labels)
-    predictions: np.ndarray  # (test rows,), or (test rows, labels) where several may be true
+    scores: Scores
     record: dict  # the content of metrics.json
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Its answers for the test rows: `(rows,)`, or `(rows, labels)` where several may be true."""
+        return self.scores.predictions
 
 
 def train_run(
-    corpus: LoadedData,
-    recipe: Recipe,
-    run_folder: Path,
-    *,
-    dataset: str,
-    notebook: str,
-    device: Device,
-    save_model: bool = True,
-    resume: bool = True,
-    tracker: str | None = None,
+    corpus: LoadedData, recipe: Recipe, run_folder: Path, *, dataset: str, notebook: str, device: Device,
+    save_model: bool = True, resume: bool = True, tracker: str | None = None, tracker_project: str | None = None,
     **extra,
-) -> FinishedRun:
-    """Train by `recipe`, keep the epoch that validation prefers, score it once on test; fill `run_folder`; return it all.
+) -> FinishedRun:  # fmt: skip
+    """Train by `recipe`, keep the epoch that validation prefers, score it once on test; fill `run_folder`; return all.
 
-    Of several processes (torchrun) the main one alone writes. `extra` goes into `config.json`: what `evaluate_run` needs
-    to find the same rows again (text_column, label_column).
+    Of several processes (torchrun) the main one alone writes. `extra` goes into `config.json`: what `evaluate_run`
+    needs to find the same rows again (text_column, label_column).
     """
-    tokenizer = load_tokenizer(recipe.model)
+    tokenizer = load_tokenizer(recipe.model, revision=recipe.revision)
     encoded = {name: encode_split(corpus.splits[name], tokenizer, recipe.max_length) for name in SPLITS}
-    classifier = load_classifier(
-        recipe.model,
-        corpus.label_names,
-        multilabel=corpus.multilabel,
-        pooling=recipe.pooling,
-        attention=device.attention,
-        seed=recipe.training.seed,
-    )
-    if recipe.method == "lora":
-        classifier = add_lora(classifier, seed=recipe.training.seed)
-    counts = count_parameters(classifier)
-    reset_peak_memory(device)
+    new = {name: getattr(recipe, name) for name in ("method", "pooling", "dropout", "rank", "targets", "revision")}
+    seed, names = recipe.training.seed, corpus.label_names
+    classifier = load_classifier(recipe.model, names, multilabel=corpus.multilabel, device=device, seed=seed, **new)
     result = fit(
-        classifier,
-        encoded["train"],
-        encoded["validation"],
-        recipe.training,
-        device=device,
-        run_folder=run_folder,
-        resume=resume,
-        tracker=tracker,
-    )
-    peak = peak_memory_bytes(device)
+        classifier, encoded["train"], encoded["validation"], recipe.training, device=device, run_folder=run_folder,
+        resume=resume, tracker=tracker, tracker_project=tracker_project,
+    )  # fmt: skip
     if recipe.method == "lora":
         classifier = merge_lora(classifier).eval()
     logits = predict_logits_together(classifier, encoded["test"], device)
-    probability = probabilities(logits, multilabel=corpus.multilabel)
-    predictions = decide(probability, multilabel=corpus.multilabel)
-    truth = encoded["test"].labels
+    scores = score(encoded["test"].labels, probabilities(logits, multilabel=corpus.multilabel), names)
     record = metrics_record(
-        notebook=notebook,
-        model=recipe.model,
-        revision=find_model(recipe.model).revision,
-        method={"full": "full fine-tuning", "lora": "LoRA, merged"}[recipe.method],
-        dataset=dataset,
-        sizes={name: len(split) for name, split in corpus.splits.items()},
-        metrics=compute_metrics(truth, predictions, corpus.label_names),
-        intervals=bootstrap_intervals(truth, predictions, ("accuracy", "f1_macro", "f1_weighted")),
-        seed=recipe.training.seed,
-        device=device,
-        config=recipe.training,
-        result=result,
-        counts=counts,
-        peak_memory_bytes=peak,
-        pooling=recipe.pooling,
-        max_length=recipe.max_length,
-        truncated=encoded["test"].truncated,
-        processes=count_processes(),
-    )
-    run = FinishedRun(recipe, classifier, tokenizer, encoded, result, probability, predictions, record)
+        notebook=notebook, model=recipe.model, revision=recipe.revision or find_model(recipe.model).revision,
+        method=NAMES_OF_METHODS[recipe.method], dataset=dataset, sizes=corpus.splits.num_rows, metrics=scores.metrics,
+        intervals=scores.intervals, seed=seed, device=device, result=result, pooling=recipe.pooling,
+        max_length=recipe.max_length, truncated=encoded["test"].truncated, processes=count_processes(),
+    )  # fmt: skip
+    run = FinishedRun(recipe, classifier, tokenizer, encoded, result, scores, record)
     if is_main_process():
         _write_run(run, corpus, run_folder, dataset, save_model, extra)
     return run
@@ -143,11 +115,8 @@ def train_run(
 def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str, save_model: bool, extra: dict) -> None:
     """Fill the run folder; `metrics.json` comes last, so that a run with one is complete."""
     if save_model:
-        save_classifier(run.classifier, run.tokenizer, folder / "model", max_length=run.recipe.max_length)
+        save(run.classifier, run.tokenizer, folder / "model", max_length=run.recipe.max_length)
     location = find_dataset(dataset).location
     config = dataclasses.asdict(run.recipe) | {"dataset": dataset, "dataset_location": location} | extra
     write_json(folder / "config.json", config)
-    write_table(folder / "history.csv", run.result.history)
-    rows = (corpus.splits["test"]["text"], run.encoded["test"].labels, run.probabilities, run.predictions)
-    write_table(folder / "predictions.csv", predictions_table(*rows, corpus.label_names))
-    write_json(folder / "metrics.json", run.record)
+    complete_run(folder, run.record, corpus.splits["test"]["text"], run.scores, run.result)

@@ -1,4 +1,7 @@
-"""k-fold cross-validation for several labels: every row scored once, by a model that never saw it. Notebook 04, section 8."""
+"""k-fold cross-validation for several labels: every row scored once, by a model that never saw it.
+
+Taught in notebook 04, section 8.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from helpers.data.load import normalise
-from helpers.data.tables import DataError
+from helpers.data.duplicates import normalise
 from helpers.evaluation.metrics import decide, fast_score, probabilities
 from helpers.evaluation.thresholds import KINDS, tune_thresholds
+from helpers.exceptions import DataError
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Row numbers of one fold. Weights come from `train`; epoch and thresholds from `tuning`; the score from `scored`."""
+    """Row numbers of a fold. Weights come from `train`; epoch and thresholds from `tuning`; the score from `scored`."""
 
     number: int
     train: np.ndarray
@@ -23,15 +26,10 @@ class Fold:
 
 
 def make_folds(
-    texts: Sequence[str],
-    labels: np.ndarray,
-    label_names: Sequence[str],
-    *,
-    folds: int = 5,
-    tuning_share: float = 0.15,
-    seed: int = 0,
-) -> list[Fold]:
-    """Return `folds` folds over the rows: `scored` parts that together hold each row once, label ratios kept everywhere.
+    texts: Sequence[str], labels: np.ndarray, label_names: Sequence[str], *, folds: int = 5,
+    tuning_share: float = 0.15, seed: int = 0,
+) -> list[Fold]:  # fmt: skip
+    """Return `folds` folds over the rows: `scored` parts that together hold each row once, label ratios kept.
 
     What is not scored is divided again into train and tuning, so that neither weights nor thresholds nor the choice
     of the epoch see the rows that are scored. Equal texts stay together. Stratified after Sechidis et al. (2011).
@@ -81,6 +79,5 @@ def cross_validate(
 def fold_table(labels: np.ndarray, folds: list[Fold], label_names: Sequence[str]) -> pd.DataFrame:
     """Return how often each label occurs in the scored rows of each fold, a row per fold, in percent."""
     shares = [100 * np.asarray(labels)[fold.scored].mean(axis=0) for fold in folds]
-    return pd.DataFrame(
-        shares, columns=list(label_names), index=pd.Index([fold.number + 1 for fold in folds], name="fold")
-    )
+    numbers = pd.Index([fold.number + 1 for fold in folds], name="fold")
+    return pd.DataFrame(shares, numbers, list(label_names))

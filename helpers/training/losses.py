@@ -7,9 +7,16 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid
 
 LOSSES = ("bce", "sqrt_pos_weight", "pos_weight", "focal", "asymmetric")
+
+
+def default_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy for one label per text (int), binary cross-entropy for several (float)."""
+    if labels.is_floating_point():
+        return binary_cross_entropy_with_logits(logits, labels)
+    return cross_entropy(logits, labels)
 
 
 def count_pos_weights(labels: np.ndarray, power: float = 1.0) -> np.ndarray:

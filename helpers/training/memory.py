@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from helpers.device import Device, autocast
-from helpers.training.loop import default_loss
+from helpers.models.predict import modes_restored
+from helpers.training.losses import default_loss
 
 
 def count_memory(classifier: nn.Module, batch: dict[str, torch.Tensor], device: Device | None = None) -> dict[str, int]:
@@ -48,15 +49,12 @@ def count_activation_bytes(classifier: nn.Module, batch: dict[str, torch.Tensor]
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    modes = [(module, module.training) for module in classifier.modules()]
-    classifier.train()
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast(device):
+    watched = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+    with modes_restored(classifier, training=True), watched, autocast(device):
         logits = classifier(batch["input_ids"], batch["attention_mask"])
         loss = default_loss(logits.float(), batch["labels"])
     kept_bytes = sum(kept.values())
     del loss  # only now may the storages, whose addresses tell them apart, be used again
-    for module, training in modes:
-        module.training = training
     return kept_bytes
 
 

@@ -1,6 +1,6 @@
-"""Accelerate, set up for a run, and several processes on one run, as torchrun starts them: how they share the rows.
+"""Accelerate, set up for a run: device and precision, trackers, and several processes that share a run's rows.
 
-With one process, all of it does what one would do without it.
+With one process, all of it does what one would do without it. Processes are started by torchrun.
 """
 
 import contextlib
@@ -16,8 +16,10 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import reduce
 
 from helpers.device import Device
-from helpers.evaluation.metrics import predict_logits
 from helpers.models.batches import EncodedTexts, select_rows
+from helpers.models.predict import predict_logits
+
+TRACKERS = ("tensorboard", "wandb")
 
 
 def make_accelerator(device: Device, tracker: str | None, run_folder: str | Path | None) -> Accelerator:
@@ -30,15 +32,39 @@ def make_accelerator(device: Device, tracker: str | None, run_folder: str | Path
     if tracker and not run_folder:
         raise ValueError(f"tracker={tracker!r} needs a run_folder to write to.")
     AcceleratorState._reset_state()  # one kernel may train at several precisions; Accelerate fixes the first
-    accelerator = Accelerator(
+    return Accelerator(
         mixed_precision=device.precision, cpu=device.kind == "cpu", log_with=tracker, project_dir=run_folder
     )
-    if tracker:
+
+
+def start_trackers(accelerator: Accelerator, run_folder, project: str | None, settings: dict) -> None:
+    """Open the tracker's run, if there is one, with the `settings` as its configuration."""
+    if accelerator.log_with:
         folder = Path(run_folder)  # in Weights & Biases, the runs of a comparison stand together under their names
-        accelerator.init_trackers(
-            "tracking", init_kwargs={"wandb": {"group": folder.parent.name, "name": folder.name, "dir": str(folder)}}
-        )
-    return accelerator
+        own = {"group": folder.parent.name, "name": folder.name, "dir": str(folder)}
+        plain = {name: value if isinstance(value, int | float) else str(value) for name, value in settings.items()}
+        accelerator.init_trackers(project or "transformers-for-emotion", config=plain, init_kwargs={"wandb": own})
+
+
+def finish_trackers(accelerator: Accelerator, figures: dict, step: int) -> None:
+    """Send matplotlib `figures` by name to the trackers and close them.
+
+    Not by Accelerate's `end_training`: it would part the processes, and another `fit` may follow.
+    """
+    for tracker in accelerator.trackers:
+        more = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+        for name, figure in figures.items():
+            tracker.log_images({name: _pixels(figure)[None]}, step=step, **more)
+        tracker.finish()
+
+
+def _pixels(figure) -> np.ndarray:
+    """Return the picture of a matplotlib figure, `(height, width, 3)`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 @contextlib.contextmanager
@@ -59,7 +85,8 @@ def released(classifier) -> Iterator[None]:
 def main_process_first(device: Device) -> Iterator[None]:
     """Run the block in the main process, then in the others; if it fails there, the others end without a word.
 
-    So a file is fetched once, a run folder is taken once, and an error that all would meet is said once.
+    So a file is fetched once, a run folder is taken once, and an error that all would meet is said once. Accelerate's
+    own would leave the others with a torn connection, and a traceback of fifty lines around the one sentence.
     """
     state = PartialState(cpu=device.kind == "cpu")
     passed = torch.zeros((), device=state.device)

@@ -22,24 +22,23 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 
-from helpers import device, locks
-from helpers.data import load
-from helpers.models import batches, classifier
-from helpers.training import loop, processes
+from helpers import data, models, runs, training
+from helpers.device import find_device
+from helpers.training import processes
 
 MODEL, LABEL_COLUMN = "all-MiniLM-L6-v2", "emotion"
 
 
 def train(rows: int, epochs: int, batch_size: int) -> dict:
     """Return training seconds (without loading and evaluation), final loss and macro F1 of a run on `rows` rows."""
-    hardware = device.find_device()
-    corpus = load.load_data("moments", label_column=LABEL_COLUMN)
-    tokenizer = classifier.load_tokenizer(MODEL)
-    texts, validation = (batches.encode_split(corpus.splits[name], tokenizer, 128) for name in ("train", "validation"))
-    texts = batches.select_rows(texts, np.arange(rows) % len(texts))
-    classifier = classifier.load_classifier(MODEL, corpus.label_names, attention=hardware.attention)
-    config = loop.TrainingConfig(epochs=epochs, batch_size=batch_size)
-    result = loop.fit(classifier, texts, validation, config, device=hardware)
+    device = find_device()
+    corpus = data.load_data("moments", label_column=LABEL_COLUMN)
+    tokenizer = models.load_tokenizer(MODEL)
+    texts, validation = (models.encode_split(corpus.splits[name], tokenizer, 128) for name in ("train", "validation"))
+    texts = models.select_rows(texts, np.arange(rows) % len(texts))
+    classifier = models.load_classifier(MODEL, corpus.label_names, device=device)
+    config = training.TrainingConfig(epochs=epochs, batch_size=batch_size)
+    result = training.fit(classifier, texts, validation, config, device=device)
     last = result.history.iloc[-1]
     return {"seconds": result.train_seconds, "loss": float(last["loss"]), "f1_macro": float(last["f1_macro"])}
 
@@ -70,11 +69,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.write:
         found = train(arguments.sizes[0], arguments.epochs, arguments.batch_size)
-        if locks.is_main_process():
+        if runs.is_main_process():
             arguments.write.write_text(json.dumps(found))
         processes.leave_processes()
         return
-    print(f"{device.find_device()}; {MODEL}, moments, {arguments.epochs} epoch(s), ", end="")
+    print(f"{find_device()}; {MODEL}, moments, {arguments.epochs} epoch(s), ", end="")
     print(f"batches of {arguments.batch_size}, one thread per process")
     seconds = []
     for rows in arguments.sizes:
@@ -84,9 +83,8 @@ def main() -> None:
     slope, _ = np.polyfit(np.log(arguments.sizes), np.log(seconds), 1)
     both = measure(rows, arguments.epochs, arguments.batch_size, count=2)
     print(f"{rows:>6} rows  2 processes  {both['seconds']:>6.1f} s {describe(both)}")
-    print(
-        f"time grows with rows to the power of {slope:.2f}; two processes are {found['seconds'] / both['seconds']:.2f} x as fast as one"
-    )
+    faster = found["seconds"] / both["seconds"]
+    print(f"time grows with rows to the power of {slope:.2f}; two processes are {faster:.2f} x as fast as one")
 
 
 def describe(found: dict) -> str:

@@ -28,12 +28,9 @@ import numpy as np
 import torch
 from transformers import AutoModel
 
-from helpers import device
-from helpers.assets.find import find_model
-from helpers.data import load
-from helpers.evaluation import metrics
-from helpers.models import batches, classifier
-from helpers.training import loop
+from helpers import data, evaluation, models, training
+from helpers.assets import find_model
+from helpers.device import find_device, peak_memory_bytes
 
 MODEL = "all-MiniLM-L6-v2"
 MAX_LENGTH = 128
@@ -50,11 +47,11 @@ VARIANTS = {
 def load(arguments):
     """Return the corpus with the wanted number of training examples, and the encoded splits."""
     label_column = "emotion" if arguments.dataset == "moments" else None
-    corpus = load.load_data(arguments.dataset, label_column=label_column)
-    corpus = load.take_examples(corpus, arguments.examples)
-    tokenizer = classifier.load_tokenizer(MODEL)
+    corpus = data.load_data(arguments.dataset, label_column=label_column)
+    corpus = data.take_examples(corpus, arguments.examples)
+    tokenizer = models.load_tokenizer(MODEL)
     encoded = {
-        name: batches.encode_split(corpus.splits[name], tokenizer, MAX_LENGTH) for name in ("train", "validation")
+        name: models.encode_split(corpus.splits[name], tokenizer, MAX_LENGTH) for name in ("train", "validation")
     }
     return corpus, tokenizer, encoded
 
@@ -66,9 +63,7 @@ class TrainerClassifier(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         backbone = AutoModel.from_pretrained(find_model(MODEL).location, add_pooling_layer=False)
-        self.classifier = classifier.TextClassifier(
-            backbone, label_names, multilabel=False, pooling="mean", dropout=0.1
-        )
+        self.classifier = models.TextClassifier(backbone, label_names, multilabel=False, pooling="mean", dropout=0.1)
 
     def forward(self, input_ids, attention_mask, labels=None):
         logits = self.classifier(input_ids, attention_mask)
@@ -131,7 +126,7 @@ def run_trainer_as_it_comes(arguments) -> dict:
 
 def run_trainer_best(arguments) -> dict:
     """(c): the same batch and schedule as (d), bf16 where the hardware has it, batches of like length."""
-    bf16 = device.find_device().precision == "bf16"
+    bf16 = find_device().precision == "bf16"
     return run_trainer(
         arguments,
         per_device_train_batch_size=BATCH,
@@ -139,7 +134,7 @@ def run_trainer_best(arguments) -> dict:
         warmup_steps=0.1,
         weight_decay=0.01,
         bf16=bf16,
-        use_cpu=device.find_device().kind == "cpu",
+        use_cpu=find_device().kind == "cpu",
         train_sampling_strategy="group_by_length",
     )
 
@@ -147,15 +142,13 @@ def run_trainer_best(arguments) -> dict:
 def run_fit(arguments) -> dict:
     """(d): the course."""
     corpus, _, encoded = load(arguments)
-    hardware = device.find_device()
-    classifier = classifier.load_classifier(MODEL, corpus.label_names, attention=hardware.attention)
-    config = loop.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=BATCH)
-    result = loop.fit(classifier, encoded["train"], encoded["validation"], config, device=hardware)
-    logits = metrics.predict_logits(classifier, encoded["validation"], hardware)
+    device = find_device()
+    classifier = models.load_classifier(MODEL, corpus.label_names, device=device)
+    config = training.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=BATCH)
+    result = training.fit(classifier, encoded["train"], encoded["validation"], config, device=device)
+    logits = models.predict_logits(classifier, encoded["validation"], device)
     tokens = float(encoded["train"].lengths.mean())
-    parameters = (
-        classifier.count_parameters(classifier).total - classifier.backbone.get_input_embeddings().weight.numel()
-    )
+    parameters = result.parameters.total - classifier.backbone.get_input_embeddings().weight.numel()
     scores = score(encoded["validation"].labels, logits.argmax(axis=1), corpus.label_names)
     return {
         "samples_per_second": result.samples_per_second,
@@ -167,9 +160,9 @@ def run_fit(arguments) -> dict:
 
 def score(labels, predictions, label_names) -> dict:
     """Return macro F1 and its bootstrap interval."""
-    low, high = metrics.bootstrap_intervals(labels, predictions, ("f1_macro",))["f1_macro"]
+    low, high = evaluation.bootstrap_intervals(labels, predictions, ("f1_macro",))["f1_macro"]
     return {
-        "f1_macro": metrics.compute_metrics(labels, predictions, label_names)["f1_macro"],
+        "f1_macro": evaluation.compute_metrics(labels, predictions, label_names)["f1_macro"],
         "low": low,
         "high": high,
     }
@@ -223,11 +216,10 @@ def main() -> None:
             arguments.variant
         ]
         found = run(arguments)
-        print(json.dumps(found | {"peak_memory_bytes": device.peak_memory_bytes(device.find_device("no"))}))
+        print(json.dumps(found | {"peak_memory_bytes": peak_memory_bytes(find_device("no"))}))
         return
-    print(
-        f"{device.find_device()}; {Path(arguments.dataset).name}, {arguments.examples} examples x {arguments.epochs} epochs"
-    )
+    device, name = find_device(), Path(arguments.dataset).name
+    print(f"{device}; {name}, {arguments.examples} examples x {arguments.epochs} epochs")
     fp32, bf16 = matrix_rate(torch.float32), matrix_rate(torch.bfloat16)
     results = {}
     for variant in VARIANTS:
@@ -236,12 +228,10 @@ def main() -> None:
     print_table(results)
     needed = results["d"]["flops_per_sample"] * results["d"]["samples_per_second"]
     print(f"matrix products here: {fp32 / 1e9:.0f} GFLOP/s in fp32, {bf16 / 1e9:.0f} in bf16")
-    share = needed / (bf16 if device.find_device().precision == "bf16" else fp32)
+    share = needed / (bf16 if device.precision == "bf16" else fp32)
+    print(f"(d) needs {needed / 1e9:.0f} GFLOP/s for {results['d']['tokens']:.1f} tokens per text: {share:.0%} of that")
     print(
-        f"(d) needs {needed / 1e9:.0f} GFLOP/s for {results['d']['tokens']:.1f} tokens per text: {share:.0%} of that rate; the rest"
-    )
-    print(
-        "goes to what is no matrix product: GELU, softmax, dropout, casts, the optimiser, and padding within batches."
+        "rate; the rest goes to what is no matrix product: GELU, softmax, dropout, casts, the optimiser, and padding."
     )
 
 

@@ -22,11 +22,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import numpy as np
 import torch
 
-from helpers import device, runs
-from helpers.data.columns import ELEVEN_EMOTIONS
-from helpers.evaluation import metrics
-from helpers.models import adapters, batches, zoo
-from helpers.training import loop, memory
+from helpers import data, files, models, training
+from helpers.device import Device, find_device
+from helpers.models import zoo
+from helpers.models.batches import EncodedTexts
+from helpers.training.memory import count_weight_bytes
 
 LENGTHS = (20, 45)  # tokens: the median and the 95th percentile of the tweets
 QWEN = {"rope_theta": 1e6, "max_position_embeddings": 32768}
@@ -125,50 +125,43 @@ def build_backbone(name: str, folder: Path, *, tiny: bool = False) -> Path:
     return folder
 
 
-def make_classifier(row: dict, folder: Path, hardware: device.Device):
+def make_classifier(row: dict, folder: Path, device: Device):
     """Return the classifier with the method of the zoo's row; a generation row is measured as QLoRA, which it uses."""
     method = "qlora" if row["method"] == "generation" else row["method"]
-    return adapters.load_with_method(
-        str(folder),
-        list(ELEVEN_EMOTIONS),
-        method,
-        device=hardware,
-        rank=int(row["rank"] or 0),
-        pooling=row["pooling"] or "last",
-    )
+    settings = {"pooling": row["pooling"] or "last", "rank": int(row["rank"] or 0)}
+    names = list(data.ELEVEN_EMOTIONS)
+    return models.load_classifier(str(folder), names, method=method, multilabel=True, device=device, **settings)
 
 
-def make_texts(rows: int, vocabulary: int) -> batches.EncodedTexts:
+def make_texts(rows: int, vocabulary: int) -> EncodedTexts:
     """Return random token ids of a tweet's length with random labels."""
     draw = np.random.default_rng(0)
     ids = [draw.integers(4, vocabulary, draw.integers(*LENGTHS)).tolist() for _ in range(rows)]
-    return batches.EncodedTexts(ids, 0, (draw.random((rows, 11)) < 0.2).astype(np.float32))
+    return EncodedTexts(ids, 0, (draw.random((rows, 11)) < 0.2).astype(np.float32))
 
 
 def measure(name: str, *, tiny: bool, steps: int) -> dict:
     """Return memory and speed of one zoo model: training at its batch size, then prediction."""
-    row, hardware = zoo.find_row(name), device.find_device()
+    row, device = zoo.find_row(name), find_device()
     with tempfile.TemporaryDirectory() as folder:
-        classifier = make_classifier(row, build_backbone(name, Path(folder), tiny=tiny), hardware)
-    classifier.to(hardware.kind)
+        classifier = make_classifier(row, build_backbone(name, Path(folder), tiny=tiny), device)
+    classifier.to(device.kind)
     texts = make_texts(int(row["batch_size"]) * steps, classifier.backbone.config.vocab_size)
-    config = loop.TrainingConfig(epochs=1, learning_rate=1e-5, batch_size=int(row["batch_size"]), metric="epoch")
-    few = batches.EncodedTexts(texts.input_ids[:16], 0, texts.labels[:16])
-    loop.fit(classifier, few, few, config, device=hardware)  # warms up
-    device.reset_peak_memory(hardware)
-    result = loop.fit(classifier, texts, few, config, device=hardware)
-    peak = device.peak_memory_bytes(hardware)
-    metrics.predict_logits(classifier, few, hardware)
+    config = training.TrainingConfig(epochs=1, learning_rate=1e-5, batch_size=int(row["batch_size"]), metric="epoch")
+    few = EncodedTexts(texts.input_ids[:16], 0, texts.labels[:16])
+    training.fit(classifier, few, few, config, device=device)  # warms up
+    result = training.fit(classifier, texts, few, config, device=device)
+    models.predict_logits(classifier, few, device)
     start = time.perf_counter()
-    metrics.predict_logits(classifier, texts, hardware)
+    models.predict_logits(classifier, texts, device)
     seconds = time.perf_counter() - start
     return {
-        "device": hardware.name,
-        "train_memory_gib": round(peak / 2**30, 2),
+        "device": device.name,
+        "train_memory_gib": round(result.peak_memory_bytes / 2**30, 2),
         "train_texts_per_s": round(result.samples_per_second, 1),
         "predict_texts_per_s": round(len(texts) / seconds, 1),
-        "weights_gib": round(memory.count_weight_bytes(classifier) / 2**30, 2),
-        "parameters": classifier.count_parameters(classifier).total,
+        "weights_gib": round(count_weight_bytes(classifier) / 2**30, 2),
+        "parameters": result.parameters.total,
     }
 
 
@@ -178,7 +171,7 @@ def write_figures(results: dict[str, dict], path: Path = zoo.ZOO) -> None:
     for name, found in results.items():
         for column in ("device", "train_memory_gib", "train_texts_per_s", "predict_texts_per_s"):
             table.loc[name, column] = found[column]
-    runs.write_table(path, table.reset_index())
+    files.write_table(path, table.reset_index())
 
 
 def main() -> None:

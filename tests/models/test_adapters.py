@@ -6,22 +6,21 @@ import pytest
 import torch
 from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, make_tokenizer, toy_data
 
-from helpers.evaluation.metrics import predict_logits
 from helpers.models.adapters import (
     add_lora,
-    four_bit_config,
     freeze_backbone,
     list_linear_layers,
-    load_adapter,
-    load_with_method,
     merge_lora,
-    save_adapter,
     use_gradient_checkpointing,
-)
+)  # fmt: skip
 from helpers.models.batches import collate
-from helpers.models.classifier import count_parameters, load_classifier, load_saved_classifier, save_classifier
+from helpers.models.classifier import build_classifier, count_parameters
+from helpers.models.predict import predict_logits
+from helpers.models.pretrained import METHODS, load_backbone, load_classifier
+from helpers.models.saving import load, save
 from helpers.training.checkpoints import trained_weights
-from helpers.training.loop import TrainingConfig, fit
+from helpers.training.config import TrainingConfig
+from helpers.training.loop import fit
 
 each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 each_precision = pytest.mark.parametrize("four_bit", [False, True], ids=["lora", "qlora"])
@@ -33,14 +32,23 @@ def models(tmp_path_factory):
     return build_models(tmp_path_factory.mktemp("models"))
 
 
-def new_classifier(folder, four_bit=False, **settings):
-    quantization = four_bit_config(FP32) if four_bit else None
-    settings = {"attention": "eager", "multilabel": True} | settings
-    return load_classifier(str(folder), LABELS, quantization=quantization, **settings)
+def new_classifier(folder, **settings):
+    return load_classifier(str(folder), LABELS, **({"device": FP32, "multilabel": True} | settings))
 
 
-def trained(folder, four_bit=False, **lora):
-    classifier = add_lora(new_classifier(folder, four_bit), rank=4, **lora)
+def with_lora(folder, four_bit=False, **settings):
+    return new_classifier(folder, method="qlora" if four_bit else "lora", **({"rank": 4} | settings))
+
+
+def in_four_bits(folder):
+    """Return a classifier whose backbone rests in 4 bits, without LoRA."""
+    backbone = load_backbone(str(folder), device=FP32, four_bit=True)
+    torch.manual_seed(0)  # the head, as load_classifier makes it
+    return build_classifier(backbone, LABELS, multilabel=True, pooling="mean", dropout=0.1, device=FP32)
+
+
+def trained(folder, four_bit=False):
+    classifier = with_lora(folder, four_bit)
     fit(classifier, *toy_data(multilabel=True), CONFIG, device=FP32)
     return classifier
 
@@ -52,7 +60,7 @@ def logits_of(classifier):
 @each_architecture
 @each_precision
 def test_only_adapter_and_head_learn(models, architecture, four_bit):
-    classifier = add_lora(new_classifier(models[architecture], four_bit), rank=4)
+    classifier = with_lora(models[architecture], four_bit)
     names = [name for name, parameter in classifier.named_parameters() if parameter.requires_grad]
     assert all(".lora_" in name or "head.modules_to_save" in name for name in names)
     assert sum("head" in name for name in names) == 2
@@ -77,31 +85,40 @@ def test_a_new_adapter_changes_nothing(models, architecture):
 @each_precision
 def test_save_and_load_give_identical_logits(models, tmp_path, architecture, four_bit):
     classifier = trained(models[architecture], four_bit)
-    base = str(models[architecture])
-    folder = save_adapter(classifier, make_tokenizer(), tmp_path / "adapter", base=base, thresholds=[0.2, 0.3, 0.4])
-    loaded, tokenizer, settings = load_adapter(folder, attention="eager", device=FP32)
+    folder = save(classifier, make_tokenizer(), tmp_path / "adapter", thresholds=[0.2, 0.3, 0.4])
+    loaded, tokenizer, settings = load(folder, device=FP32)
     assert (logits_of(loaded) == logits_of(classifier)).all()
     assert (loaded.label_names, loaded.multilabel, settings["thresholds"]) == (LABELS, True, [0.2, 0.3, 0.4])
     assert (settings["four_bit"], tokenizer.padding_side) == (four_bit, "right")
     assert not any(module.training for module in loaded.modules())
-    fresh = add_lora(new_classifier(models[architecture], four_bit), rank=4)
+    fresh = with_lora(models[architecture], four_bit)
     assert not (logits_of(fresh) == logits_of(classifier)).all(), "training must have changed the logits"
 
 
 def test_the_folder_holds_the_adapter_alone_and_no_pickle(models, tmp_path):
-    folder = save_adapter(trained(models["qwen2"]), make_tokenizer(), tmp_path / "adapter", base=str(models["qwen2"]))
+    folder = save(trained(models["qwen2"]), make_tokenizer(), tmp_path / "adapter")
     assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
     whole = (models["qwen2"] / "model.safetensors").stat().st_size
     assert (folder / "adapter_model.safetensors").stat().st_size < whole / 2
     assert json.loads((folder / "adapter_config.json").read_text())["modules_to_save"] == ["head"]
 
 
-def test_load_saved_classifier_reads_an_adapter_too(models, tmp_path):
-    classifier = trained(models["bert"])
-    folder = save_adapter(classifier, make_tokenizer(), tmp_path / "adapter", base=str(models["bert"]))
-    loaded, _, settings = load_saved_classifier(folder, attention="eager")
+@pytest.mark.parametrize("method", METHODS)
+def test_one_save_and_one_load_serve_every_method(models, tmp_path, method):
+    """An adapter's folder names the model that it stands on, in its own file and in that of `peft`."""
+    base = str(models["bert"])
+    classifier = new_classifier(base, method=method, rank=4, pooling="cls")
+    fit(classifier, *toy_data(multilabel=True), CONFIG, device=FP32)
+    folder = save(classifier, make_tokenizer(), tmp_path / "model", max_length=64)
+    loaded, _, settings = load(folder, device=FP32)
     assert (logits_of(loaded) == logits_of(classifier)).all()
-    assert settings["base"] == str(models["bert"])
+    assert (loaded.pooling, settings["max_length"]) == ("cls", 64)
+    assert (folder / "adapter_config.json").exists() == ("lora" in method) == (not (folder / "config.json").exists())
+    if "lora" in method:
+        assert (settings["base"], settings["revision"], settings["four_bit"]) == (base, None, method == "qlora")
+        assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == base
+        again, _, _ = load(save(loaded, make_tokenizer(), tmp_path / "again"), device=FP32)  # it knows its base still
+        assert (logits_of(again) == logits_of(classifier)).all()
 
 
 @each_architecture
@@ -116,22 +133,22 @@ def test_merging_and_unmerging_keep_the_logits(models, tmp_path, architecture):
     assert logits_of(merged) == pytest.approx(adapted, abs=2e-6)
     assert type(merged).__name__ == "TextClassifier"
     assert not any("lora" in name or "modules_to_save" in name for name in merged.state_dict())
-    folder = save_classifier(merged, make_tokenizer(), tmp_path / "model")
-    assert (logits_of(load_saved_classifier(folder, attention="eager")[0]) == logits_of(merged)).all()
+    folder = save(merged, make_tokenizer(), tmp_path / "model")
+    assert (logits_of(load(folder, device=FP32)[0]) == logits_of(merged)).all()
 
 
 def test_four_bits_refuse_to_merge_but_expand_first(models, tmp_path):
     classifier = trained(models["bert"], four_bit=True)
     with pytest.raises(ValueError, match=r"4 bits.*four_bit=False"):
         merge_lora(classifier)
-    folder = save_adapter(classifier, make_tokenizer(), tmp_path / "adapter", base=str(models["bert"]))
-    wide, _, _ = load_adapter(folder, attention="eager", four_bit=False)
+    folder = save(classifier, make_tokenizer(), tmp_path / "adapter")
+    wide, _, _ = load(folder, device=FP32, four_bit=False)
     adapted = logits_of(wide)
     assert logits_of(merge_lora(wide)) == pytest.approx(adapted, abs=2e-6)
 
 
 def test_four_bits_are_smaller_and_counted_whole(models):
-    wide, narrow = new_classifier(models["qwen2"]), new_classifier(models["qwen2"], four_bit=True)
+    wide, narrow = new_classifier(models["qwen2"]), in_four_bits(models["qwen2"])
     assert count_parameters(narrow).total == count_parameters(wide).total
     bytes_of = lambda model: sum(p.numel() * p.element_size() for p in model.backbone.layers.parameters())  # noqa: E731
     assert bytes_of(narrow) < bytes_of(wide) / 6
@@ -139,7 +156,7 @@ def test_four_bits_are_smaller_and_counted_whole(models):
 
 
 def test_checkpoints_of_a_4_bit_model_hold_what_is_trained_alone(models):
-    classifier = add_lora(new_classifier(models["bert"], four_bit=True), rank=4)
+    classifier = with_lora(models["bert"], four_bit=True)
     buffers = {name for name, _ in classifier.named_buffers()}
     kept = set(trained_weights(classifier)) - buffers
     assert kept == {name for name, parameter in classifier.named_parameters() if parameter.requires_grad}
@@ -189,7 +206,7 @@ def test_the_linear_probe_trains_the_head_alone(models):
 def test_gradient_checkpointing_changes_no_gradient(models, architecture, four_bit):
     gradients = []
     for checkpointing in (False, True):
-        classifier = add_lora(new_classifier(models[architecture], four_bit), rank=4).train()
+        classifier = with_lora(models[architecture], four_bit).train()
         with torch.no_grad():  # B is zero at first, and so would be the gradient of A
             for name, parameter in classifier.named_parameters():
                 if "lora_B" in name:
@@ -219,7 +236,7 @@ def test_an_interrupted_lora_run_ends_as_an_uninterrupted_one(models, tmp_path):
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
     def run(**options):
-        classifier = add_lora(new_classifier(models["bert"]), rank=4)
+        classifier = with_lora(models["bert"])
         fit(classifier, *toy_data(multilabel=True), CONFIG, device=FP32, run_folder=tmp_path / "run", **options)
         return classifier
 
@@ -230,23 +247,21 @@ def test_an_interrupted_lora_run_ends_as_an_uninterrupted_one(models, tmp_path):
 
 
 def test_mixed_precision_trains_4_bits(models):
-    classifier = load_classifier(
-        str(models["qwen2"]), LABELS, multilabel=True, attention="eager", quantization=four_bit_config(BF16)
-    )
-    classifier = add_lora(classifier, rank=4)
+    classifier = with_lora(models["qwen2"], four_bit=True, device=BF16)
     result = fit(classifier, *toy_data(multilabel=True), CONFIG, device=BF16)
     assert result.step_losses[-1] < result.step_losses[0]
 
 
-def test_a_folder_without_adapter_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no saved adapter"):
-        load_adapter(tmp_path)
+def test_an_adapter_that_save_did_not_write_is_refused(tmp_path):
+    """It has no head's labels, no pooling."""
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="holds no saved classifier"):
+        load(tmp_path)
 
 
-@pytest.mark.parametrize("method", ["probe", "lora", "qlora", "full"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_classifier_by_method_starts_the_same_every_time(models, method):
-    load = lambda: load_with_method(str(models["bert"]), LABELS, method, device=FP32, rank=2, seed=5)  # noqa: E731
-    first, second = load(), load()
+    first, second = (new_classifier(models["bert"], method=method, rank=2, seed=5) for _ in range(2))
     assert (logits_of(first) == logits_of(second)).all()
     assert first.multilabel
     trainable = count_parameters(first).trainable

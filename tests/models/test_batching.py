@@ -87,7 +87,9 @@ SHUFFLED = pytest.param("shuffled series")
 def test_encode_texts_takes_any_sequence_of_texts(tokenizer, form):
     texts = ["so", "so so so so so", "what what what what"]
     expected = encode_texts(texts, tokenizer, max_length=5)
-    assert encode_texts(FORMS[form](texts), tokenizer, max_length=5) == expected
+    found = encode_texts(FORMS[form](texts), tokenizer, max_length=5)
+    assert (found.input_ids, found.pad_id, found.labels) == (expected.input_ids, expected.pad_id, None)
+    assert found.cut.tolist() == expected.cut.tolist() == [False, True, True]
 
 
 def test_encode_texts_keeps_whole_number_labels_as_int64(tokenizer):
@@ -263,3 +265,21 @@ def test_selected_rows_keep_ids_and_labels_together():
     chosen = select_rows(encoded, [2, 0])
     assert (chosen.input_ids, chosen.labels.tolist(), chosen.pad_id) == ([[3], [1]], [30, 10], 0)
     assert select_rows(EncodedTexts([[1], [2]], 7), [1]).labels is None
+
+
+def test_selected_rows_know_whether_they_were_cut(tokenizer):
+    encoded = encode_texts(["so " * n for n in (1, 9, 2, 20)], tokenizer, max_length=5)
+    assert encoded.cut.tolist() == [False, True, False, True]
+    chosen = select_rows(encoded, [3, 0, 0])
+    assert (chosen.cut.tolist(), chosen.truncated) == ([True, False, False], 1)
+    assert (select_rows(chosen, [1]).truncated, select_rows(chosen, []).truncated) == (0, 0)
+
+
+def test_texts_that_nobody_cut_count_as_whole():
+    encoded = EncodedTexts([[1], [2, 2]], 0)
+    assert (encoded.truncated, select_rows(encoded, [1]).cut) == (0, None)
+
+
+def test_lengths_are_counted_once():
+    encoded = EncodedTexts([[1], [2, 2]], 0)
+    assert encoded.lengths is encoded.lengths

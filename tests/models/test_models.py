@@ -3,27 +3,19 @@ import json
 import math
 import os
 import stat
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tiny import ARCHITECTURES, DECODERS, FAMILIES, LABELS, build_model, build_models, make_tokenizer, toy_data
+from tiny import ARCHITECTURES, DECODERS, FAMILIES, FP32, LABELS, build_model, build_models, make_tokenizer, toy_data
 from torch import nn
 from transformers import AutoModel
 
 from helpers.models.batches import collate
-from helpers.models.classifier import (
-    POOLINGS,
-    ByteDropout,
-    TextClassifier,
-    count_parameters,
-    load_classifier,
-    load_saved_classifier,
-    load_tokenizer,
-    pool,
-    save_classifier,
-    use_byte_dropout,
-)
+from helpers.models.classifier import POOLINGS, ByteDropout, TextClassifier, count_parameters, pool, use_byte_dropout
+from helpers.models.pretrained import load_classifier, load_tokenizer
+from helpers.models.saving import load, save
 
 each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
@@ -73,7 +65,9 @@ def test_bfloat16_weights_are_loaded_as_fp32(models, tmp_path):
 @pytest.mark.parametrize("pooling", POOLINGS)
 @each_architecture
 def test_a_padded_batch_equals_single_rows(models, architecture, pooling, attention):
-    classifier = load_classifier(str(models[architecture]), LABELS, pooling=pooling, attention=attention)
+    classifier = load_classifier(
+        str(models[architecture]), LABELS, pooling=pooling, device=replace(FP32, attention=attention)
+    )
     train, _ = toy_data()
     rows = [int(train.lengths.argmax()), int(train.lengths.argmin()), 0, 1]
     assert len(set(train.lengths[rows])) > 2
@@ -121,12 +115,12 @@ def test_a_decoder_does_not_mind_the_side_of_the_padding(families, family, pooli
 @pytest.mark.parametrize("pooling", POOLINGS)
 @each_architecture
 def test_save_and_load_give_identical_logits(models, tmp_path, architecture, pooling):
-    classifier = load_classifier(str(models[architecture]), LABELS, pooling=pooling, attention="eager", seed=3)
+    classifier = load_classifier(str(models[architecture]), LABELS, pooling=pooling, device=FP32, seed=3)
     with torch.no_grad():  # as if trained: nothing is as it was in the folder that the backbone came from
         for parameter in classifier.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-    save_classifier(classifier, make_tokenizer(), tmp_path / "model")
-    loaded, _, settings = load_saved_classifier(tmp_path / "model", attention="eager")
+    save(classifier, make_tokenizer(), tmp_path / "model")
+    loaded, _, settings = load(tmp_path / "model", device=FP32)
     batch = collate(toy_data()[0], range(8))
     assert torch.equal(logits_of(classifier, batch), logits_of(loaded, batch))
     assert torch.equal(classifier.head.weight, loaded.head.weight)
@@ -135,8 +129,8 @@ def test_save_and_load_give_identical_logits(models, tmp_path, architecture, poo
 
 def test_a_loaded_classifier_brings_its_settings_and_is_in_evaluation_mode(models, tmp_path):
     classifier = load_classifier(str(models["bert"]), LABELS, multilabel=True, pooling="cls", dropout=0.25)
-    save_classifier(classifier, make_tokenizer(), tmp_path / "model", thresholds=[0.3, 0.5, 0.7], max_length=64)
-    loaded, _, settings = load_saved_classifier(tmp_path / "model")
+    save(classifier, make_tokenizer(), tmp_path / "model", thresholds=[0.3, 0.5, 0.7], max_length=64)
+    loaded, _, settings = load(tmp_path / "model")
     assert (loaded.multilabel, loaded.pooling, loaded.dropout.p) == (True, "cls", 0.25)
     assert settings["thresholds"] == [0.3, 0.5, 0.7]
     assert settings["max_length"] == 64
@@ -144,21 +138,21 @@ def test_a_loaded_classifier_brings_its_settings_and_is_in_evaluation_mode(model
 
 
 def test_the_saved_tokenizer_gives_the_same_ids(models, tmp_path):
-    save_classifier(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
-    _, tokenizer, _ = load_saved_classifier(tmp_path / "model")
+    save(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
+    _, tokenizer, _ = load(tmp_path / "model")
     text = "glad1 word2 nowhere word3"
     assert tokenizer(text)["input_ids"] == make_tokenizer()(text)["input_ids"]
     assert (tokenizer.pad_token_id, tokenizer.padding_side) == (0, "right")
 
 
 def test_label_names_are_in_the_configuration_for_other_tools(models, tmp_path):
-    folder = save_classifier(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
+    folder = save(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     assert config["id2label"] == {"0": "calm", "1": "glad", "2": "sour"}
 
 
 def test_nothing_saved_is_a_pickle(models, tmp_path):
-    folder = save_classifier(load_classifier(str(models["qwen2"]), LABELS), make_tokenizer(), tmp_path / "model")
+    folder = save(load_classifier(str(models["qwen2"]), LABELS), make_tokenizer(), tmp_path / "model")
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".json", ".safetensors"}
     assert [path.name for path in files if path.suffix == ".safetensors"] == ["model.safetensors"]
@@ -166,10 +160,10 @@ def test_nothing_saved_is_a_pickle(models, tmp_path):
 
 def test_saving_again_replaces_the_whole_folder(models, tmp_path):
     first, second = (load_classifier(str(models["bert"]), LABELS, seed=seed) for seed in (1, 2))
-    save_classifier(first, make_tokenizer(), tmp_path / "model", temperature=2.0)
+    save(first, make_tokenizer(), tmp_path / "model", temperature=2.0)
     (tmp_path / "model" / "stray.txt").write_text("from the first time")
-    save_classifier(second, make_tokenizer(), tmp_path / "model")
-    loaded, _, settings = load_saved_classifier(tmp_path / "model")
+    save(second, make_tokenizer(), tmp_path / "model")
+    loaded, _, settings = load(tmp_path / "model")
     assert torch.equal(loaded.head.weight, second.head.weight)
     assert "temperature" not in settings
     assert not (tmp_path / "model" / "stray.txt").exists()
@@ -178,23 +172,23 @@ def test_saving_again_replaces_the_whole_folder(models, tmp_path):
 
 def test_a_failing_save_leaves_the_old_folder_alone(models, tmp_path):
     classifier = load_classifier(str(models["bert"]), LABELS)
-    save_classifier(classifier, make_tokenizer(), tmp_path / "model")
+    save(classifier, make_tokenizer(), tmp_path / "model")
     with pytest.raises(TypeError):
-        save_classifier(classifier, make_tokenizer(), tmp_path / "model", thresholds=object())
-    assert load_saved_classifier(tmp_path / "model")[2]["label_names"] == LABELS
+        save(classifier, make_tokenizer(), tmp_path / "model", thresholds=object())
+    assert load(tmp_path / "model")[2]["label_names"] == LABELS
     assert os.listdir(tmp_path) == ["model"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_a_saved_folder_is_as_readable_as_any_other(models, tmp_path):
     (tmp_path / "plain").mkdir()
-    folder = save_classifier(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
+    folder = save(load_classifier(str(models["bert"]), LABELS), make_tokenizer(), tmp_path / "model")
     assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
 def test_a_folder_without_a_saved_classifier_is_refused_in_a_sentence(models):
     with pytest.raises(FileNotFoundError, match=r"holds no saved classifier .*: train and save one first\."):
-        load_saved_classifier(models["bert"])
+        load(models["bert"])
 
 
 def test_the_head_depends_on_the_seed_alone(models):
@@ -292,7 +286,7 @@ def test_use_byte_dropout_leaves_no_other_dropout(models, architecture):
     before = sorted(module.p for module in classifier.modules() if isinstance(module, nn.Dropout))
     use_byte_dropout(classifier)
     after = sorted(module.p for module in classifier.modules() if isinstance(module, ByteDropout))
-    assert not any(isinstance(module, nn.Dropout) for module in classifier.modules())
+    assert not any(type(module) is nn.Dropout for module in classifier.modules())
     assert before == after
     assert 0.3 in after
 
@@ -303,6 +297,51 @@ def test_use_byte_dropout_finds_nested_modules():
     assert (model[1][0].p, model[1][1][0].p) == (0.2, 0.4)
     assert isinstance(model[1][0], ByteDropout)
     assert isinstance(model[1][1][0], ByteDropout)
+
+
+def dropouts(module):
+    return [child for child in module.modules() if isinstance(child, nn.Dropout)]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "mps", None])
+def test_byte_dropout_comes_with_a_cpu_alone(models, tmp_path, kind):
+    """A GPU draws random numbers fast; without a device nobody knows. `load` follows the same rule."""
+    device = kind and replace(FP32, kind=kind)
+    classifier = load_classifier(str(models["bert"]), LABELS, device=device)
+    loaded, _, _ = load(save(classifier, make_tokenizer(), tmp_path / "model"), device=device)
+    for model in (classifier, loaded):
+        assert {type(module) for module in dropouts(model)} == {ByteDropout if kind == "cpu" else nn.Dropout}
+
+
+@pytest.mark.parametrize(
+    ("device", "attention"), [(FP32, "eager"), (replace(FP32, attention="sdpa"), "sdpa"), (None, "sdpa")]
+)
+def test_the_device_chooses_the_attention(models, tmp_path, device, attention):
+    classifier = load_classifier(str(models["qwen2"]), LABELS, device=device)
+    loaded, _, _ = load(save(classifier, make_tokenizer(), tmp_path / "model"), device=device)
+    assert [model.backbone.config._attn_implementation for model in (classifier, loaded)] == [attention] * 2
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "modernbert"])
+def test_a_dropout_that_is_given_reaches_head_and_backbone(families, tmp_path, architecture):
+    """Attention alone stays without; the folder of a saved model keeps both."""
+    classifier = load_classifier(str(families[architecture]), LABELS, dropout=0.3)
+    loaded, _, _ = load(save(classifier, make_tokenizer(), tmp_path / "model"))
+    for model in (classifier, loaded):
+        assert model.dropout.p == 0.3
+        assert sum(module.p == 0.3 for module in dropouts(model.backbone)) >= 3
+        assert {module.p for module in dropouts(model)} <= {0.3, 0.0}
+
+
+def test_without_a_dropout_the_backbone_keeps_its_own_and_the_head_has_a_tenth(tmp_path):
+    classifier = load_classifier(str(build_model("bert", tmp_path / "bert", dropout=0.2)), LABELS)
+    assert classifier.dropout.p == 0.1
+    assert {module.p for module in dropouts(classifier.backbone)} == {0.2, 0.0}
+
+
+def test_an_unknown_method_is_refused_by_name(models):
+    with pytest.raises(ValueError, match="method='dora' is unknown: use one of probe, lora, qlora, full"):
+        load_classifier(str(models["bert"]), LABELS, method="dora")
 
 
 def test_count_parameters_tells_frozen_from_trainable(models):

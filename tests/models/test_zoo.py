@@ -12,15 +12,18 @@ import torch
 from safetensors.torch import load_file
 from tiny import FP32, make_tokenizer, toy_data
 
-sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import bench_zoo
 
-from helpers.assets.find import ROOT
-from helpers.evaluation.metrics import predict_logits
-from helpers.models.adapters import add_lora, four_bit_config, freeze_backbone, load_adapter, save_adapter
-from helpers.models.classifier import POOLINGS, load_classifier, load_saved_classifier, save_classifier
-from helpers.models.zoo import METHODS, USUAL, find_defaults, find_row, read_zoo, require_method
-from helpers.training.loop import TrainingConfig, fit
+from helpers.files import ROOT
+from helpers.models.adapters import freeze_backbone
+from helpers.models.classifier import POOLINGS
+from helpers.models.predict import predict_logits
+from helpers.models.pretrained import METHODS, load_backbone, load_classifier
+from helpers.models.saving import load, save
+from helpers.models.zoo import SETTINGS, find_defaults, find_row, read_zoo, require_method
+from helpers.training.config import TrainingConfig
+from helpers.training.loop import fit
 from helpers.training.memory import count_activation_bytes, count_memory, count_weight_bytes
 
 ZOO = read_zoo()
@@ -50,24 +53,17 @@ def test_a_row_builds_trains_two_steps_saves_and_reloads_to_identical_logits(nam
     base = build_tiny(name, tmp_path / "base", AutoModel)
     assert json.loads((base / "config.json").read_text())["model_type"] == row["architecture"]
     method = require_method(row["method"], name)
-    quantization = four_bit_config(FP32) if method == "qlora" else None
+    lora = {"rank": int(row["rank"]), "targets": find_defaults(name)["targets"]} if "lora" in method else {}
     classifier = load_classifier(
-        str(base), NAMES, multilabel=True, pooling=row["pooling"], attention="eager", quantization=quantization
+        str(base), NAMES, method=method, multilabel=True, pooling=row["pooling"], device=FP32, **lora
     )
-    if method in ("lora", "qlora"):
-        classifier = add_lora(classifier, rank=int(row["rank"]), targets=find_defaults(name)["targets"])
     train, validation = toy_data(multilabel=True)
     before = predict_logits(classifier, validation)
     result = fit(classifier, train, validation, TWO_STEPS, device=FP32)
     assert len(result.step_losses) == 2
     after = predict_logits(classifier, validation)
     assert np.isfinite(after).all() and not (after == before).all()
-    if method == "full":
-        folder = save_classifier(classifier, make_tokenizer(), tmp_path / "model")
-        loaded, _, _ = load_saved_classifier(folder, attention="eager")
-    else:
-        folder = save_adapter(classifier, make_tokenizer(), tmp_path / "model", base=str(base))
-        loaded, _, _ = load_adapter(folder, attention="eager", device=FP32)
+    loaded, _, _ = load(save(classifier, make_tokenizer(), tmp_path / "model"), device=FP32)
     assert (predict_logits(loaded, validation) == after).all()
 
 
@@ -144,13 +140,30 @@ def test_a_model_is_found_by_any_of_its_names(name):
     found = find_defaults(name)
     assert (found["model"], found["method"]) == ("distilbert/distilroberta-base", "full")
     assert found["revision"] == ZOO.loc["distilroberta-base", "revision"]
-    assert isinstance(found["batch_size"], int) and isinstance(found["epochs"], int) and isinstance(found["rank"], int)
+    assert isinstance(found["batch_size"], int) and isinstance(found["epochs"], int)
+    assert isinstance(find_defaults("gemma-2b")["rank"], int)
+
+
+@pytest.mark.parametrize("name", ZOO.index[ZOO["short"].notna()])
+def test_a_short_name_belongs_to_one_model(name):
+    short = ZOO.loc[name, "short"]
+    assert find_row(short)["name"] == find_row(short.upper())["name"] == name
+    assert len(short) < len(name)
+
+
+def test_the_usual_models_have_the_usual_short_names():
+    found = {short: find_row(short)["name"] for short in ("bert", "modernbert", "qwen")}
+    assert found == {"bert": "bert-base-uncased", "modernbert": "ModernBERT-base", "qwen": "Qwen2.5-0.5B"}
+    assert find_row("nan") is None, "a model without a short name is not called nan"
 
 
 @pytest.mark.parametrize("name", ZOO.index)
 def test_every_listed_model_gets_every_setting(name):
+    """But a rank, where the method is full fine-tuning."""
     found = find_defaults(name)
-    assert all(found[setting] for setting in USUAL) and found["pooling"] in POOLINGS
+    unused = {"rank"} if found["method"] == "full" else set()
+    assert {setting for setting in SETTINGS if not found.get(setting)} == unused
+    assert found["pooling"] in POOLINGS
 
 
 def test_the_laptop_models_keep_the_names_of_their_artefacts():
@@ -158,8 +171,8 @@ def test_the_laptop_models_keep_the_names_of_their_artefacts():
     assert find_defaults("SmolLM2-135M-Instruct")["revision"] is None
 
 
-def test_what_is_not_listed_gets_usual_settings():
-    assert find_defaults("some/model") == {"model": "some/model", "revision": None, "targets": None, **USUAL}
+def test_of_what_is_not_listed_nothing_is_known():
+    assert find_defaults("some/model") == {}
     assert find_row("some/model") is None
 
 
@@ -189,7 +202,7 @@ def base(tmp_path_factory):
 
 
 def new_classifier(base, **settings):
-    return load_classifier(str(base), NAMES, multilabel=True, attention="eager", **settings)
+    return load_classifier(str(base), NAMES, multilabel=True, device=FP32, **settings)
 
 
 def one_batch(rows=8):
@@ -226,8 +239,8 @@ def test_counting_leaves_the_model_as_it_was(base):
 
 
 def test_four_bit_weights_take_an_eighth_and_their_scales(base):
-    wide, narrow = new_classifier(base), new_classifier(base, quantization=four_bit_config(FP32))
-    linear = sum(m.weight.numel() for m in wide.backbone.modules() if isinstance(m, torch.nn.Linear))
+    wide, narrow = new_classifier(base), load_backbone(str(base), device=FP32, four_bit=True)
+    linear = sum(m.weight.numel() for m in wide.modules() if isinstance(m, torch.nn.Linear))
     saved = count_weight_bytes(wide) - count_weight_bytes(narrow)
     assert 2.5 * linear < saved < 3.5 * linear  # each scale's table of 256 levels weighs on layers this small
 
@@ -264,10 +277,6 @@ def test_measured_figures_are_written_beside_what_the_table_holds(tmp_path):
     found = {"device": "a GPU", "train_memory_gib": 1.5, "train_texts_per_s": 20.0, "predict_texts_per_s": 60.0}
     bench_zoo.write_figures({"gemma-2b": found}, tmp_path / "zoo.csv")
     table = read_zoo(tmp_path / "zoo.csv")
+    assert list(table.columns) == list(ZOO.columns)
     assert table.loc["gemma-2b", list(found)].to_dict() == found
     pd.testing.assert_frame_equal(table.drop(index="gemma-2b"), ZOO.drop(index="gemma-2b"), check_dtype=False)
-
-
-def test_an_adapter_of_a_zoo_row_refuses_a_folder_without_one(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        load_adapter(tmp_path)

@@ -1,6 +1,6 @@
-"""Train a tiny model in however many processes this is started with: `torchrun … tests/distributed_fit.py MODEL FOLDER`.
+"""Train a tiny model in however many processes this is started with: `torchrun … tests/training/distributed_fit.py MODEL FOLDER`.
 
-Every process writes what it has seen to a file of its own; tests/test_distributed.py compares them.
+Every process writes what it has seen to a file of its own; tests/training/test_distributed.py compares them.
 """
 
 import contextlib
@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from tiny import FP32, LABELS, toy_data
 
-from helpers.evaluation import metrics
 from helpers.evaluation.metrics import compute_metrics
 from helpers.models.batches import select_rows
-from helpers.models.classifier import load_classifier
+from helpers.models.pretrained import load_classifier
 from helpers.training import loop, processes
-from helpers.training.loop import TrainingConfig, fit
+from helpers.training.config import TrainingConfig
+from helpers.training.loop import fit
 
 
 def train(model: str, folder: Path, *, rows: int = 45, dropout: float = 0.0) -> dict:
     """Return what a run of three epochs on `rows` rows saw: losses, history, logits and metrics on validation."""
-    classifier = load_classifier(model, LABELS, dropout=dropout)
+    classifier = load_classifier(model, LABELS, dropout=dropout, device=FP32)
     everything, validation = toy_data()
     config = TrainingConfig(epochs=3, learning_rate=5e-3, batch_size=16, max_tokens=128, checkpoint_steps=2)
     result = fit(
@@ -40,17 +40,17 @@ def train(model: str, folder: Path, *, rows: int = 45, dropout: float = 0.0) -> 
 
 def train_interrupted(model: str, folder: Path, **options) -> dict:
     """Return what `train` returns, interrupted at step 6 and started again: it goes on after step 4."""
-    check = loop._require_finite
+    check = loop.require_finite
 
     def interrupt(loss, state, config):
         if state.step == 5:
             raise KeyboardInterrupt
 
-    loop._require_finite = interrupt
+    loop.require_finite = interrupt
     with contextlib.suppress(KeyboardInterrupt):
         train(model, folder, **options)
         raise AssertionError("it was not interrupted")
-    loop._require_finite = check
+    loop.require_finite = check
     return train(model, folder, **options)
 
 
@@ -73,8 +73,8 @@ def resume_apart(model: str, folder: Path) -> str:
 
 
 def main(model: str, folder: Path) -> None:
-    shares, predict = [], metrics.predict_logits
-    metrics.predict_logits = lambda classifier, encoded, *rest: (
+    shares, predict = [], processes.predict_logits
+    processes.predict_logits = lambda classifier, encoded, *rest: (
         shares.append(len(encoded)) or predict(classifier, encoded, *rest)
     )
     found = {"runs": run_all(model, folder), "processes": processes.count_processes(), "rows predicted": shares[-1]}

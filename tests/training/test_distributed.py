@@ -1,5 +1,6 @@
 """Two processes, as torchrun starts them, on two CPU cores: what one process computes, and one of them prints and writes."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 from distributed_fit import run_all
+from filelock import FileLock
 from tiny import build_model, toy_texts
 
-from helpers import locks
-from helpers.assets.find import ROOT
+from helpers.files import ROOT
 
 TESTS = ROOT / "tests"
 # A batch's gradient is the sum over its rows. Two processes add the same numbers in another order, and pad them to
@@ -24,7 +25,7 @@ WATCH = """
 import os, sys
 log = os.open(os.environ["WATCH_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def watch(event, arguments):
-    writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    writes = event == "open" and (set(arguments[1] or "") & set("wax+") or arguments[2] & (os.O_WRONLY | os.O_RDWR))
     if (writes or event == "os.rename") and str(arguments[0]).startswith(os.environ["WATCH_FOLDER"]):
         os.write(log, f"{os.environ.get('RANK', 'none')} {os.path.basename(str(arguments[0]))}\\n".encode())
 sys.addaudithook(watch)
@@ -74,7 +75,7 @@ def one(model, tmp_path_factory):
 def two(model, tmp_path_factory):
     """The folder in which two processes worked, what they printed, and what each of them saw. 15 s on one core."""
     folder = tmp_path_factory.mktemp("two")
-    done = run_two(folder, TESTS / "distributed_fit.py", model, folder / "runs")
+    done = run_two(folder, TESTS / "training" / "distributed_fit.py", model, folder / "runs")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stdout, [json.loads((folder / "runs" / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -157,13 +158,10 @@ def test_an_error_of_two_processes_is_said_once(model, tmp_path, fault):
     names, run = own_file(tmp_path), tmp_path / "runs" / "cli" / "two"
     if fault == "lock":
         run.mkdir(parents=True)
-        locks.claim_folder(run)
     else:
         names[-1] = "feeling"
-    try:
+    with FileLock(run / ".lock") if fault == "lock" else contextlib.nullcontext():
         done = run_two(tmp_path, "-m", "helpers", "train", "--model", model, *names, "--run-name", "two")
-    finally:
-        locks.release_folder(run)
     says = {"column": "Error: my.csv has no column 'feeling'", "lock": f"Error: {run} is in use by another run"}[fault]
     assert done.returncode != 0
     assert [

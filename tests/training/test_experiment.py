@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,9 @@ from tiny import FP32, LABELS, build_model, toy_texts
 from helpers.data.load import load_data
 from helpers.deploy.predictor import Predictor
 from helpers.evaluation.metrics import compute_metrics
-from helpers.runs import read_json
+from helpers.files import read_json
+from helpers.training.config import TrainingConfig
 from helpers.training.experiment import Recipe, train_run
-from helpers.training.loop import TrainingConfig
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=5e-3, batch_size=16, seed=1)
 
@@ -64,7 +65,7 @@ def test_the_saved_model_says_what_the_run_said(finished):
     run, folder = finished
     texts = pd.read_csv(folder / "predictions.csv")["text"]
     np.testing.assert_allclose(
-        Predictor.load(folder, device=FP32).predict_probabilities(texts), run.probabilities, atol=1e-6
+        Predictor.load(folder, device=FP32).predict_probabilities(texts), run.scores.probability, atol=1e-6
     )
 
 
@@ -77,8 +78,11 @@ def test_config_keeps_what_is_needed_to_find_the_rows_again(finished, setting):
 def test_the_same_recipe_gives_the_same_predictions_and_another_seed_does_not(finished, setting, tmp_path):
     again = run_toy(setting, tmp_path / "again", save_model=False)
     other = replace(again.recipe, training=replace(CONFIG, seed=2))
-    np.testing.assert_array_equal(again.probabilities, finished[0].probabilities)
-    assert (run_toy(setting, tmp_path / "other", other, save_model=False).probabilities != again.probabilities).any()
+    np.testing.assert_array_equal(again.scores.probability, finished[0].scores.probability)
+    differs = (
+        run_toy(setting, tmp_path / "other", other, save_model=False).scores.probability != again.scores.probability
+    )
+    assert differs.any()
     assert not (tmp_path / "again" / "model").exists()
 
 
@@ -91,13 +95,21 @@ def test_lora_trains_little_and_is_merged(setting, tmp_path):
     found = Predictor.load(tmp_path, device=FP32).predict_probabilities(
         pd.read_csv(tmp_path / "predictions.csv")["text"]
     )
-    np.testing.assert_allclose(found, run.probabilities, atol=1e-5)
+    np.testing.assert_allclose(found, run.scores.probability, atol=1e-5)
+
+
+def test_a_recipe_of_chosen_parameters_takes_what_it_knows():
+    chosen = SimpleNamespace(model="bert", method="lora", rank=None, seed=3, run_name="x", targets=("query",))
+    assert Recipe.of(chosen, CONFIG) == Recipe("bert", CONFIG, "lora", targets=("query",))
+    assert Recipe.of(chosen, CONFIG, rank=4, method=None) == Recipe("bert", CONFIG, rank=4, targets=("query",))
+    with pytest.raises(TypeError, match="ranks"):  # a change that is no setting
+        Recipe.of(chosen, CONFIG, ranks=4)
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"method": "prompt"}, "method='prompt' is unknown: use one of full, lora"),
+        ({"method": "prompt"}, "method='prompt' is unknown: use one of probe, lora, qlora, full"),
         ({"pooling": "max"}, "pooling='max' is unknown: use one of cls, mean, last"),
         ({"max_length": 3}, "max_length=3"),
     ],

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from standin_hub import TOKEN, StandInHub
 from tiny import build_model
 
-from helpers import locks, runs
-from helpers.assets.find import ROOT
+from helpers import files, runs
 from helpers.course.notebooks import find_notebooks
+from helpers.files import ROOT
 
 TESTS = ROOT / "tests"
 
@@ -40,7 +40,7 @@ FILL = """
     import sys
     from pathlib import Path
     from tiny import FP32, LABELS, toy_data
-    from helpers import models, runs, training
+    from helpers import exceptions, models, training
     model, folder, how = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 
     def fill(step):
@@ -65,7 +65,7 @@ FILL = """
     config = training.TrainingConfig(epochs=2, batch_size=9, checkpoint_steps=2, learning_rate=1e-3)
     try:
         training.fit(models.load_classifier(model, LABELS), *toy_data(), config, device=FP32, run_folder=folder, loss_function=loss)
-    except runs.DiskError as error:
+    except exceptions.DiskError as error:
         print(error)
         print(sorted(path.name for path in (folder / "checkpoint").iterdir()), len(calls))
         sys.exit(0)
@@ -106,10 +106,10 @@ def test_a_really_full_disk_is_said_in_a_sentence_and_spares_the_checkpoint(tmp_
 HOLD = """
     import sys, time
     from pathlib import Path
-    from helpers import locks
+    from helpers import runs
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    locks.claim_folder(folder)
+    runs.claim_folder(folder)
     print("held", flush=True)
     time.sleep(60)
 """
@@ -140,17 +140,18 @@ def test_a_folder_is_free_again_when_its_process_is_killed(other_run, tmp_path):
 
 def test_the_same_kernel_may_open_its_folder_again(tmp_path):
     assert runs.open_run_folder("01", "x", runs=tmp_path) == runs.open_run_folder("01", "x", runs=tmp_path)
-    locks.release_folder(tmp_path / "01" / "x")
+    runs.finish_run(tmp_path / "01" / "x", {})
 
 
 def test_a_folder_is_free_again_when_its_metrics_are_written(tmp_path):
     """So that a notebook which stays open in a browser does not keep the next run out."""
     folder = runs.open_run_folder("01", "x", runs=tmp_path)
     claim = (
-        "from helpers.locks import claim_folder; from pathlib import Path; import sys; claim_folder(Path(sys.argv[1]))"
+        "from helpers.runs import claim_folder; from pathlib import Path; import sys; claim_folder(Path(sys.argv[1]))"
     )
     assert "is in use by another run" in run_python(claim, folder).stderr
-    runs.write_json(folder / "metrics.json", {"accuracy": 1})
+    runs.finish_run(folder, {"accuracy": 1})
+    assert files.read_json(folder / "metrics.json") == {"accuracy": 1}
     assert run_python(claim, folder).returncode == 0
 
 

@@ -3,12 +3,13 @@ import pytest
 import torch
 from tiny import FP32, LABELS, build_model, toy_data
 
-from helpers.data.tables import DataError
-from helpers.evaluation.metrics import predict_logits
+from helpers.exceptions import DataError
 from helpers.models.batches import EncodedTexts
-from helpers.models.classifier import load_classifier
+from helpers.models.predict import predict_logits
+from helpers.models.pretrained import load_classifier
+from helpers.training.config import TrainingConfig
 from helpers.training.folds import cross_validate, fold_table, make_folds
-from helpers.training.loop import TrainingConfig, fit
+from helpers.training.loop import fit
 
 NAMES = ["often", "sometimes", "rarely"]
 
@@ -102,7 +103,7 @@ def test_every_fold_is_trained_from_the_same_start(tmp_path):
     take = lambda rows: EncodedTexts([train.input_ids[i] for i in rows], train.pad_id, labels[rows])  # noqa: E731
 
     def train_and_predict(fold):
-        classifier = load_classifier(str(folder), LABELS, multilabel=True, attention="eager")
+        classifier = load_classifier(str(folder), LABELS, multilabel=True, device=FP32)
         starts.append(torch.cat([p.detach().flatten() for p in classifier.parameters()]))
         config = TrainingConfig(epochs=1, learning_rate=1e-3, batch_size=9)
         fit(classifier, take(fold.train), take(fold.tuning), config, device=FP32)

@@ -5,8 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from helpers.training.loop import default_loss
-from helpers.training.losses import LOSSES, asymmetric_loss, count_pos_weights, make_loss, weighted_bce
+from helpers.training.losses import (
+    LOSSES,
+    asymmetric_loss,
+    count_pos_weights,
+    default_loss,
+    make_loss,
+    weighted_bce,
+)  # fmt: skip
 
 LABELS = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]], dtype=np.float32)
 

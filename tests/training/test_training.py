@@ -1,12 +1,15 @@
 import copy
 import dataclasses
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -15,21 +18,17 @@ from safetensors.torch import load_file, save_file
 from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, toy_data
 from torch import nn
 
-from helpers import checkpoints
 from helpers.device import autocast
-from helpers.evaluation.metrics import compute_metrics, decide, mean_loss, predict_logits, probabilities
+from helpers.evaluation.metrics import compute_metrics, decide, mean_loss, probabilities
+from helpers.exceptions import TrainingError
 from helpers.models.batches import collate
-from helpers.models.classifier import TextClassifier, load_classifier
-from helpers.training.loop import (
-    TrainingConfig,
-    TrainingError,
-    best_epoch,
-    default_loss,
-    fit,
-    learning_rate_at,
-    make_optimizer,
-    plan_steps,
-)
+from helpers.models.classifier import TextClassifier, count_parameters
+from helpers.models.predict import predict_logits
+from helpers.models.pretrained import load_classifier
+from helpers.training import checkpoints, session
+from helpers.training.config import TrainingConfig, best_epoch, learning_rate_at, make_optimizer, plan_steps
+from helpers.training.loop import fit
+from helpers.training.losses import default_loss
 
 each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 CONFIG = TrainingConfig(epochs=3, learning_rate=3e-3, batch_size=9, metric="loss")  # 45 rows: 5 steps per epoch
@@ -42,7 +41,7 @@ def models(tmp_path_factory):
 
 
 def new_classifier(folder, **settings):
-    settings = {"attention": "eager", "dropout": 0.3} | settings
+    settings = {"device": FP32, "dropout": 0.3} | settings
     return load_classifier(str(folder), LABELS, **settings)
 
 
@@ -116,9 +115,9 @@ def test_counts_must_be_whole_and_positive(name, value):
         ("learning_rate", -1e-4),
         ("learning_rate", 1),
         ("learning_rate", float("nan")),
-        ("warmup_fraction", -0.1),
-        ("warmup_fraction", 1),
-        ("warmup_fraction", float("nan")),
+        ("warmup", -0.1),
+        ("warmup", 1),
+        ("warmup", float("nan")),
         ("metric", "f1"),
         ("schedule", "linear"),
         ("weight_decay", -0.01),
@@ -136,11 +135,25 @@ def test_patience_and_checkpoint_steps_may_be_left_out():
     assert (config.patience, config.checkpoint_steps) == (None, None)
 
 
+def test_a_configuration_of_chosen_parameters_takes_what_it_knows_and_leaves_defaults():
+    chosen = SimpleNamespace(model="bert", epochs=7, learning_rate=None, batch_size=16, seed=3)
+    assert TrainingConfig.of(chosen) == TrainingConfig(epochs=7, batch_size=16, seed=3)
+    changed = TrainingConfig.of(chosen, epochs=2, batch_size=None, patience=1)
+    assert changed == TrainingConfig(epochs=2, patience=1, seed=3)  # a change wins; None means the default there, too
+
+
+def test_a_configuration_of_chosen_parameters_is_checked():
+    with pytest.raises(ValueError, match=r"^epochs="):
+        TrainingConfig.of(SimpleNamespace(epochs=0))
+    with pytest.raises(TypeError, match="warm_up"):  # a change that is no setting
+        TrainingConfig.of(SimpleNamespace(epochs=1), warm_up=0.2)
+
+
 # Learning rate, optimiser, best epoch --------------------------------------------------------------------------------
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_half_cosine():
-    config = TrainingConfig(learning_rate=0.1, warmup_fraction=0.1)
+    config = TrainingConfig(learning_rate=0.1, warmup=0.1)
     rates = [learning_rate_at(step, 100, config) for step in range(101)]
     assert rates[0] == pytest.approx(0.01)
     assert rates[9] == rates[10] == pytest.approx(0.1)
@@ -151,16 +164,16 @@ def test_the_learning_rate_warms_up_and_falls_along_a_half_cosine():
 
 
 def test_the_learning_rate_without_warm_up_starts_at_its_peak():
-    config = TrainingConfig(learning_rate=0.1, warmup_fraction=0)
+    config = TrainingConfig(learning_rate=0.1, warmup=0)
     assert learning_rate_at(0, 100, config) == pytest.approx(0.1)
     assert learning_rate_at(0, 1, config) == pytest.approx(0.1)
 
 
 def test_the_step_schedule_multiplies_the_rate_by_09_after_each_epoch():
-    config = TrainingConfig(epochs=3, learning_rate=0.1, warmup_fraction=0, schedule="step")
+    config = TrainingConfig(epochs=3, learning_rate=0.1, warmup=0, schedule="step")
     rates = [learning_rate_at(step, 30, config) for step in range(30)]
     assert rates == pytest.approx([0.1] * 10 + [0.09] * 10 + [0.081] * 10)
-    warmed_up = dataclasses.replace(config, warmup_fraction=0.1)
+    warmed_up = dataclasses.replace(config, warmup=0.1)
     assert [learning_rate_at(step, 30, warmed_up) for step in range(5)] == pytest.approx(
         [0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1]
     )
@@ -327,6 +340,23 @@ def test_the_result_reports_its_speed(models):
     assert result.samples_per_second == pytest.approx(3 * 45 / result.train_seconds)
 
 
+def test_the_result_says_what_was_trained_and_how(models):
+    classifier = new_classifier(models["bert"], method="probe")
+    result = toy_fit(classifier)
+    assert result.config == CONFIG
+    assert result.parameters == count_parameters(classifier)
+    assert result.parameters.trainable < result.parameters.total / 10
+
+
+def test_peak_memory_is_of_fit_alone(models, monkeypatch):
+    seen = []
+    loss = loss_that(interrupt, at_call=None)
+    monkeypatch.setattr(session, "reset_peak_memory", lambda device: seen.append(("reset", loss.calls)))
+    monkeypatch.setattr(session, "peak_memory_bytes", lambda device: seen.append(("read", loss.calls)) or 123)
+    assert toy_fit(new_classifier(models["bert"]), loss_function=loss).peak_memory_bytes == 123
+    assert seen == [("reset", 0), ("read", 15)]
+
+
 @each_architecture
 def test_frozen_parameters_stay_as_they_were_and_out_of_the_checkpoint(models, tmp_path, architecture):
     classifier = new_classifier(models[architecture])
@@ -447,6 +477,19 @@ def test_lack_of_memory_names_the_setting_that_helps(models, error):
     ) as caught:
         toy_fit(new_classifier(models["bert"]), config, loss_function=loss_that(fail, at_call=2))
     assert caught.value.__cause__ is error
+
+
+def test_lack_of_memory_on_the_way_to_the_device_is_explained_too(models, monkeypatch):
+    def prepare(accelerator, model, optimizer):
+        model.forward = None  # Accelerate puts a wrapper there
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("accelerate.Accelerator.prepare", prepare)
+    classifier = new_classifier(models["bert"])
+    with pytest.raises(TrainingError, match="Lower max_tokens"):
+        toy_fit(classifier)
+    monkeypatch.undo()
+    assert_own_forward(classifier)
 
 
 def test_other_errors_come_through_as_they_are(models):
@@ -622,7 +665,7 @@ def test_a_checkpoint_of_other_labels_is_refused(models, unfinished):
 
 
 def test_a_checkpoint_of_other_label_names_is_refused(models, unfinished):
-    classifier = load_classifier(str(models["bert"]), ["x", "y", "z"], attention="eager")
+    classifier = load_classifier(str(models["bert"]), ["x", "y", "z"], device=FP32)
     with pytest.raises(ValueError, match=r"other settings \(labels\)"):
         toy_fit(classifier, run_folder=unfinished)
 
@@ -746,15 +789,65 @@ def test_a_finished_run_leaves_no_checkpoint(models, tmp_path):
 # Tracking ------------------------------------------------------------------------------------------------------------
 
 
-def test_tensorboard_writes_curves_below_the_run_folder(models, tmp_path):
+def read_events(place):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    return EventAccumulator(str(place)).Reload()
+
+
+def values(events, name):
+    return [event.value for event in events.Scalars(name)]
+
+
+def test_tensorboard_writes_curves_below_the_run_folder(models, tmp_path):
     result = toy_fit(new_classifier(models["bert"]), run_folder=tmp_path, tracker="tensorboard")
-    (file,) = tmp_path.rglob("events.out.tfevents.*")
-    events = EventAccumulator(str(file)).Reload()
-    curve = [event.value for event in events.Scalars("step_loss")]
-    assert curve == pytest.approx(result.step_losses)
-    assert [event.step for event in events.Scalars("f1_macro")] == [5, 10, 15]
+    curves = read_events(tmp_path / "transformers-for-emotion")
+    assert values(curves, "step_loss") == pytest.approx(result.step_losses)
+    assert [event.step for event in curves.Scalars("f1_macro")] == [5, 10, 15]
+    for name in ("train_loss", "loss", "f1_macro", "accuracy"):
+        assert values(curves, name) == pytest.approx(result.history[name].tolist()), name
+    steps = [learning_rate_at(step, 15, CONFIG) for step in range(15)]
+    assert values(curves, "learning_rate") == pytest.approx(steps)
+
+
+def test_tensorboard_gets_the_settings_below_the_name_of_the_project(models, tmp_path):
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    tracking = {"tracker": "tensorboard", "tracker_project": "moods"}
+    toy_fit(new_classifier(models["bert"]), run_folder=tmp_path, **tracking)
+    assert [path.name for path in tmp_path.iterdir()] == ["moods"]
+    (file,) = (tmp_path / "moods").glob("*/events.out.tfevents.*")
+    content = read_events(file).PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    settings = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert settings["learning_rate"].number_value == SAVING.learning_rate
+    assert settings["metric"].string_value == "loss"
+    assert settings["labels"].string_value == str(LABELS)
+    assert {field.name for field in dataclasses.fields(SAVING)} < set(settings)
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_tensorboard_gets_figures_at_the_end(models, tmp_path, multilabel):
+    """The curves; and, where one label excludes the others, the confusion matrix of validation."""
+    classifier = new_classifier(models["bert"], multilabel=multilabel)
+    toy_fit(classifier, data=toy_data(multilabel=multilabel), run_folder=tmp_path, tracker="tensorboard")
+    events = read_events(tmp_path / "transformers-for-emotion")
+    assert set(events.Tags()["images"]) == ({"history"} if multilabel else {"history", "confusion"})
+    (picture,) = events.Images("history")
+    assert picture.step == 15 and picture.width > picture.height > 200
+    pixels = plt.imread(io.BytesIO(picture.encoded_image_string))
+    assert pixels.min() < 0.2 and pixels.mean() > 0.8  # ink on white paper
+    assert plt.get_fignums() == [], "a notebook would show a figure that is left open"
+
+
+def test_a_run_that_was_stopped_after_its_last_epoch_is_tracked_to_its_end(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "finish_trackers", lambda *parts: interrupt())
+    with pytest.raises(InterruptionError):
+        toy_fit(new_classifier(models["bert"]), run_folder=tmp_path, tracker="tensorboard", tracker_project="first")
+    monkeypatch.undo()
+    loss, tracking = loss_that(interrupt, at_call=1), {"tracker": "tensorboard", "tracker_project": "second"}
+    result = toy_fit(new_classifier(models["bert"]), run_folder=tmp_path, loss_function=loss, **tracking)
+    assert len(result.history) == 3
+    assert read_events(tmp_path / "second").Tags()["images"] == ["history"]  # no epoch ran: no confusion to draw
 
 
 def test_a_tracker_needs_a_run_folder(models):

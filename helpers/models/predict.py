@@ -1,0 +1,56 @@
+"""What a model says of many texts, batch by batch, in their order. Taught in notebook 01, step 9."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from helpers.device import Device, autocast
+from helpers.models.batches import EncodedTexts, collate, cut_by_tokens
+
+
+@contextmanager
+def modes_restored(model: torch.nn.Module, *, training: bool = False):
+    """Put `model` into evaluation mode (or training mode) inside the block, and every part of it back into its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module):
+    """Switch dropout and gradients off inside the block, and put every part of the model back into its mode."""
+    with modes_restored(model), torch.inference_mode():
+        yield
+
+
+def compute_rows(
+    compute: Callable, model: torch.nn.Module, encoded: EncodedTexts, shape: tuple[int, ...],
+    device: Device | None = None, *, max_tokens: int | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Return `compute(input_ids, attention_mask)` for all of `encoded`, `(rows, *shape)` in fp32 and in their order.
+
+    Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens: by default 8192 on a GPU,
+    which wants large batches, and 1024 on a CPU, which would spend half of a large one on padding. The mode of `model`
+    is restored. Given a `device`, it runs in that device's mixed precision, else in fp32.
+    """
+    where = next(model.parameters()).device
+    max_tokens = max_tokens or (8192 if where.type == "cuda" else 1024)
+    results = np.empty((len(encoded), *shape), dtype=np.float32)
+    with evaluation_mode(model), autocast(device):
+        for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):
+            batch = collate(encoded, rows, where)
+            results[rows] = compute(batch["input_ids"], batch["attention_mask"]).float().cpu().numpy()
+    return results
+
+
+def predict_logits(
+    classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int | None = None
+) -> np.ndarray:
+    """Return fp32 logits `(rows, labels)` in the order of `encoded`, batch by batch as in `compute_rows`."""
+    return compute_rows(classifier, classifier, encoded, (len(classifier.label_names),), device, max_tokens=max_tokens)
