@@ -99,9 +99,7 @@ def metrics_record(
     seed: int, device, revision: str | None = None, result=None, **extra,
 ) -> dict:  # fmt: skip
     """Return the content of `metrics.json`: one flat schema for every notebook. `extra` adds keys of the notebook's own.
-
-    `result` is what `training.fit` returned; a baseline has none.
-    """
+    `result` is what `training.fit` returned; a baseline has none."""
     record = {
         "schema_version": SCHEMA_VERSION,
         "notebook": notebook,

@@ -1,7 +1,6 @@
 """Behavioural tests of a sentiment classifier: change a sentence in a way whose effect is known, and see what it says.
 
-After Ribeiro et al., *Beyond Accuracy: Behavioral Testing of NLP Models with CheckList* (2020).
-Taught in notebook 03, section 8.
+After Ribeiro et al., *Beyond Accuracy: Behavioral Testing of NLP Models with CheckList* (2020); notebook 03, section 8.
 """
 
 import random
@@ -70,9 +69,9 @@ def judge_cases(cases: pd.DataFrame, positive_before: np.ndarray, positive_after
 
 def failure_table(cases: pd.DataFrame, fails: np.ndarray) -> pd.DataFrame:
     """Return cases, failures, failure rate and its 95 % interval (Wilson) per test."""
-    counts = cases.assign(fails=fails).groupby("test", sort=False)["fails"].agg(["size", "sum"])
-    table = counts.set_axis(["cases", "failures"], axis=1)
+    table = cases.assign(fails=fails).groupby("test", sort=False)["fails"].agg(cases="size", failures="sum")
     table["failure_rate"] = table["failures"] / table["cases"]
-    bounds = [binomtest(int(n), int(size)).proportion_ci(method="wilson") for size, n in counts.to_numpy()]
+    counts = zip(table["failures"].tolist(), table["cases"].tolist(), strict=True)
+    bounds = [binomtest(n, size).proportion_ci(method="wilson") for n, size in counts]
     table["low"], table["high"] = [b.low for b in bounds], [b.high for b in bounds]
     return table

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from helpers.device import Device
-from helpers.models.batches import EncodedTexts, count_tokens
+from helpers.models.batches import EncodedTexts
 from helpers.models.classifier import pool
 from helpers.models.predict import compute_rows
 
@@ -44,21 +44,13 @@ def split_words(text: str) -> list[str]:
 
 def learn_polar_words(texts, labels, *, min_texts: int = 10, min_share: float = 0.75) -> dict[str, int]:
     """Return word → label for words that occur in at least `min_texts` texts, `min_share` of them with one label."""
-    counts: dict[int, Counter] = {label: Counter() for label in sorted(set(labels))}
+    counts, total = Counter(), Counter()
     for text, label in zip(texts, labels, strict=True):
-        counts[label].update(set(split_words(text.lower())))
-    total = sum(counts.values(), Counter())
-    return {
-        word: label
-        for label, of_label in counts.items()
-        for word, n in of_label.items()
-        if total[word] >= min_texts and n >= min_share * total[word]
-    }
-
-
-def find_truncated(texts, tokenizer, max_length: int) -> np.ndarray:
-    """Return whether each text has more than `max_length` tokens, special tokens included, and so loses its end."""
-    return count_tokens(texts, tokenizer) > max_length
+        words = set(split_words(text.lower()))
+        counts.update((word, label) for word in words)
+        total.update(words)
+    often = {pair: n for pair, n in counts.items() if total[pair[0]] >= min_texts}
+    return {word: label for (word, label), n in often.items() if n >= min_share * total[word]}
 
 
 def find_types(texts, *, train_texts, train_labels, truncated: np.ndarray) -> pd.DataFrame:
@@ -116,9 +108,9 @@ def suspect_labels(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """
     from cleanlab.filter import find_label_issues
 
-    labels, none = np.asarray(labels), np.zeros(len(labels), dtype=bool)
+    labels = np.asarray(labels)
     if len(np.unique(labels)) < 2 or (probability.argmax(axis=1) == labels).all():
-        return none
+        return np.zeros(len(labels), dtype=bool)
     return find_label_issues(labels, probability, filter_by="confident_learning", n_jobs=1, verbose=False)
 
 
@@ -142,29 +134,23 @@ def wrong_predictions(
     texts, labels, predicted = list(texts), np.asarray(labels), probability.argmax(axis=1)
     rows = np.flatnonzero(predicted != labels)
     rows = rows[np.argsort(-probability[rows].max(axis=1), kind="stable")]
-    table = pd.DataFrame({"text": [texts[r] for r in rows]}, index=rows)
-    table["actual"] = [label_names[i] for i in labels[rows]]
-    table["predicted"] = [label_names[i] for i in predicted[rows]]
+    actual, called = ([label_names[i] for i in found[rows]] for found in (labels, predicted))
+    table = pd.DataFrame({"text": [texts[r] for r in rows], "actual": actual, "predicted": called}, index=rows)
     table["confidence"] = probability[rows].max(axis=1)
     for i, name in enumerate(label_names):
         table[f"p({name})"] = probability[rows, i]
     table["loss"] = -np.log(np.maximum(probability[rows, labels[rows]], 1e-12))
-    table["error_type"] = [_error_type(labels[r], predicted[r], label_names) for r in rows]
-    names = types.columns.to_numpy()
-    table["linguistic_type"] = [", ".join(names[types.iloc[r].to_numpy()]) or NO_TYPE for r in rows]
+    if len(label_names) == 2:
+        table["error_type"] = np.where(predicted[rows] == 1, "false positive", "false negative")
+    else:
+        table["error_type"] = [f"{label} taken for {other}" for label, other in zip(actual, called, strict=True)]
+    table["linguistic_type"] = [", ".join(types.columns[types.iloc[r].to_numpy()]) or NO_TYPE for r in rows]
     for column in ("mean_rating", "rating_sd"):
         table[column] = NO_RATINGS if ratings is None else pd.to_numeric(ratings[column]).to_numpy()[rows]
-    train_texts, train_labels = list(train_texts), list(train_labels)
-    nearest, cosine = neighbours
+    (nearest, cosine), train_texts, train_labels = neighbours, list(train_texts), list(train_labels)
     for k in range(nearest.shape[1]):
         table[f"nearest_{k + 1}"] = [train_texts[i] for i in nearest[rows, k]]
         table[f"nearest_{k + 1}_label"] = [label_names[train_labels[i]] for i in nearest[rows, k]]
         table[f"nearest_{k + 1}_cosine"] = cosine[rows, k]
     table["label_suspected"] = suspect_labels(labels, probability)[rows]
     return table
-
-
-def _error_type(label: int, predicted: int, label_names: Sequence[str]) -> str:
-    if len(label_names) == 2:
-        return "false positive" if predicted == 1 else "false negative"
-    return f"{label_names[label]} taken for {label_names[predicted]}"

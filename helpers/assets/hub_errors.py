@@ -1,8 +1,6 @@
-"""The Hub out of reach, said in one sentence: wrap whatever loads from it in `with explain_hub_errors(name):`.
-
-The libraries raise a dozen kinds of errors, several screens long, for five things that a learner can do something about:
-no network, a misspelt name, a licence to accept, weights that are a pickle, code that came with a model.
-"""
+"""The Hub out of reach, said in one sentence. The libraries raise a dozen kinds of errors, several screens long, for five
+things that a learner can do something about: no network, a misspelt name, a licence to accept, weights that are a pickle,
+code that came with a model."""
 
 import time
 from collections.abc import Iterator
@@ -19,18 +17,20 @@ from helpers.exceptions import AssetError
 
 @contextmanager
 def explain_hub_errors(name: str, location: str | None = None) -> Iterator[None]:
-    """Turn the many ways in which the Hub can be out of reach into one sentence with a remedy.
-
-    `location` is where `name` is loaded from, if not from the Hub: then nothing asks whether there is a network.
-    """
+    """Turn whatever goes wrong in the block that loads `name` into one sentence with a remedy, an `AssetError`.
+    `location` is where it is loaded from, if not from the Hub: then nothing asks whether there is a network."""
+    before = constants.HF_HUB_OFFLINE
     try:
-        with _without_waiting(location or name):
-            yield
+        # Offline, the Hub's client uses what it has in its own cache at once; else it tries for 23 s, several times over.
+        constants.HF_HUB_OFFLINE = before or (not Path(location or name).exists() and _is_cut_off())
+        yield
     except (SafetensorError, ValueError, RuntimeError, OSError, httpx.HTTPError) as error:
         sentence = _find_sentence(name, error)
         if sentence is None:
             raise
         raise AssetError(sentence) from error
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _find_sentence(name: str, error: Exception) -> str | None:
@@ -49,27 +49,9 @@ def _find_sentence(name: str, error: Exception) -> str | None:
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return f"The Hub knows no {name!r}: check the spelling, or log in if it is private."
     if "safetensors" in str(error):
-        return (
-            f"{name!r} has no weights as safetensors, only as a pickle, which can run any code: choose another model."
-        )
-    return (
-        f"{name!r} could not be loaded from the Hugging Face Hub ({type(error).__name__}). Without a network use "
-        f"profile='laptop', or run `python -m helpers fetch {name}` once while online."
-    )
-
-
-@contextmanager
-def _without_waiting(location: str) -> Iterator[None]:
-    """Without a network, use the Hub client's offline mode inside the block: else it tries for 23 s, several times over.
-
-    What it has in its own cache is found all the same.
-    """
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or (not Path(location).exists() and _is_cut_off())
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
+        return f"{name!r} has no weights as safetensors, only as a pickle, which can run any code: choose another."
+    remedy = f"Without a network use profile='laptop', or run `python -m helpers fetch {name}` once while online."
+    return f"{name!r} could not be loaded from the Hugging Face Hub ({type(error).__name__}). {remedy}"
 
 
 def _is_cut_off() -> bool:

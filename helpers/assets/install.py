@@ -1,9 +1,6 @@
 """Install what a notebook server lacks of requirements.txt, and nothing else: `python helpers/assets/install.py`.
-
-Made for Colab, whose torch and numpy fit its GPU driver and each other: these two are never touched, and neither is what
-the server itself runs on. Where there is no GPU, the laptop profile's models are fetched as well. It runs as a script
-before anything is installed, so it imports the standard library and `packaging` alone.
-"""
+Made for Colab, whose torch and numpy fit its GPU driver and each other. It runs as a script before anything is installed,
+so it imports the standard library and `packaging` alone."""
 
 import shutil
 import subprocess
@@ -14,8 +11,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-# Where the course lives. Badges, the notebooks' first cell and the README repeat it: change all of them at once with
-# `python -m helpers repository OWNER/NAME`.
+# Badges, the notebooks' first cell and the README repeat it: `python -m helpers repository OWNER/NAME` changes them all.
 REPOSITORY = "transformers-for-emotion/transformers-for-emotion"
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements.txt"
@@ -47,9 +43,8 @@ def install_missing() -> list[str]:
         done = subprocess.run([*pip, "--constraint", held.name, *missing])
         Path(held.name).unlink()
         if done.returncode:
-            raise SystemExit(
-                f"{', '.join(missing)} could not be installed: see pip's message, then run this cell again."
-            )
+            names = ", ".join(missing)
+            raise SystemExit(f"{names} could not be installed: see pip's message, then run this cell again.")
     return missing
 
 

@@ -1,15 +1,13 @@
 """Rows of text and label: read, checked, split without leaks. Nothing here needs PyTorch.
-
-Taught in notebook 00, section 2; leaks and ratings in notebook 03; competition files in notebook 04.
-"""
+Taught in notebook 00, section 2; leaks and ratings in notebook 03; competition files in notebook 04."""
 
 from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
 from helpers.data.corpus import LoadedData, balance_table, length_table, take_examples
 from helpers.data.duplicates import duplicate_report, find_parts
+from helpers.data.splits import leak_of_a_random_split, replace_leaking_test
 from helpers.data.kaggle import UNKNOWN, check_submission, read_questions, write_submission
 from helpers.data.load import load_data
 from helpers.data.reviews import CLEAR, agreement, load_ambiguous, single_rater_accuracy
-from helpers.data.splits import leak_of_a_random_split, replace_leaking_test
 from helpers.data.tables import SPLITS
 from helpers.exceptions import DataError
 

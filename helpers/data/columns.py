@@ -1,7 +1,5 @@
 """Which columns hold texts and labels, and what must be true of them: the checks behind `load_data`.
-
-Every refusal is one sentence that names the file, the row and the remedy.
-"""
+Every refusal is one sentence that names the file, the row and the remedy."""
 
 import re
 
@@ -16,52 +14,43 @@ ELEVEN_EMOTIONS = (
     "anger", "anticipation", "disgust", "fear", "joy", "love", "optimism", "pessimism", "sadness", "surprise", "trust",
 )  # fmt: skip
 TEXT_COLUMNS = ("text", "Tweet", "sentence", "content", "review")
-LABEL_COLUMNS = ("label", "emotion", "sentiment", "labels")
+LABEL_COLUMNS = (("label",), ("emotion",), ("sentiment",), ("labels",), ELEVEN_EMOTIONS)  # the last as in SemEval
 BINARY = ("0", "1", "0.0", "1.0")  # how files write no and yes
 MAX_CHARACTERS = 1_000_000  # of one text; a longer one is a file that was read wrongly
 
 
 def find_text_column(table: Table, wanted: str | None) -> str:
     """Return `wanted`, or else the first of the usual names that the table has."""
-    if wanted is not None:
-        return wanted
-    found = [name for name in TEXT_COLUMNS if name in table.rows.columns]
+    found = [name for name in TEXT_COLUMNS if name in table.rows] if wanted is None else [wanted]
     if not found:
-        raise DataError(
-            f"{table.source} has no column 'text' (it has {_join(table.rows)}): name it with text_column=…."
-        )
+        raise DataError(f"{table.source} has no column 'text' (it has {_join(table.rows)}): set text_column=….")
     return found[0]
 
 
 def find_label_columns(table: Table, wanted, text_column: str) -> list[str]:
-    """Return the columns that are `wanted`, or else one of the usual name, or else all columns of 0 and 1."""
+    """Return the columns that are `wanted`, or else those of a usual name, or else all columns of 0 and 1."""
     if wanted is not None:
         return [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else list(wanted)
-    for name in LABEL_COLUMNS:
-        if name in table.rows.columns:
-            return [name]
-    if set(ELEVEN_EMOTIONS) <= set(table.rows.columns):  # SemEval and Kaggle: "ID, Tweet, anger, …, trust"
-        return list(ELEVEN_EMOTIONS)
-    binary = [c for c in table.rows.columns if c != text_column and table.rows[c].astype(str).isin(BINARY).all()]
+    for usual in LABEL_COLUMNS:
+        if set(usual) <= set(table.rows):
+            return list(usual)
+    binary = [c for c in table.rows if c != text_column and table.rows[c].astype(str).isin(BINARY).all()]
     if len(binary) < 2:
-        raise DataError(
-            f"{table.source} has no column 'label' (it has {_join(table.rows)}): name it with label_column=…."
-        )
+        raise DataError(f"{table.source} has no column 'label' (it has {_join(table.rows)}): set label_column=….")
     return binary
 
 
 def check_ids(table: Table) -> None:
     """Refuse a competition's file in which a row came twice, as after merging two files."""
     ids = table.rows.get("ID", pd.Series(dtype=str))
-    row = table.first(ids.duplicated())
-    if row is not None:
+    if (row := table.first(ids.duplicated())) is not None:
         raise DataError(f"{table.place(row)}: the ID {ids.iloc[row]!r} occurs a second time: give every row its own.")
 
 
 def check_columns(table: Table, needed: list[str]) -> None:
     """Refuse a table that lacks one of the `needed` columns."""
     for name in needed:
-        if name not in table.rows.columns:
+        if name not in table.rows:
             raise DataError(f"{table.source} has no column {name!r}: it has {_join(table.rows)}.")
 
 
@@ -69,11 +58,9 @@ def check_texts(table: Table, column: str, *, whole: bool = True) -> None:
     """Refuse texts that are missing, blank or endless; make the others `str`. `whole` says that all rows are in the table."""
     _check_cells(table, column, whole=whole)
     table.rows[column] = table.rows[column].astype(str)
-    lengths = table.rows[column].str.len()
-    row = table.first(lengths > MAX_CHARACTERS)
-    if row is not None:
-        found = f"{table.place(row)}: {column!r} has {lengths.iloc[row]:,} characters"
-        raise DataError(f"{found}; the course reads {MAX_CHARACTERS:,}: cut the text in pieces.")
+    if (row := table.first(table.rows[column].str.len() > MAX_CHARACTERS)) is not None:
+        size = f"{len(table.rows[column].iloc[row]):,} characters; the course reads {MAX_CHARACTERS:,}"
+        raise DataError(f"{table.place(row)}: {column!r} has {size}: cut the text in pieces.")
 
 
 def _check_cells(table: Table, column: str, *, whole: bool = True) -> None:
@@ -94,17 +81,14 @@ def check_binary(table: Table, columns: list[str]) -> None:
     """Refuse cells other than 0 and 1; make them "0" and "1"."""
     for name in columns:
         values = table.rows[name].astype(str)
-        row = table.first(~values.isin(BINARY))
-        if row is not None:
+        if (row := table.first(~values.isin(BINARY))) is not None:
             raise DataError(f"{table.place(row)}: {name!r} is {values.iloc[row]!r}, but must be 0 or 1.")
         table.rows[name] = values.str[0]
 
 
 def find_label_names(tables: dict[str, Table], column: str) -> list[str]:
     """Return the labels of train: the six emotions in their usual order, other names sorted, numbers by value.
-
-    Refuses blank labels, fewer than two of them, one that occurs once, and one that train does not have.
-    """
+    Refuses blank labels, fewer than two of them, one that occurs once, and one that train does not have."""
     for table in tables.values():
         _check_cells(table, column)
         table.rows[column] = table.rows[column].astype(str).str.strip()
@@ -118,8 +102,7 @@ def find_label_names(tables: dict[str, Table], column: str) -> list[str]:
         raise DataError(f"{place}: the label {rare!r} occurs only here: add examples, or merge or delete it.")
     names = set(counts.index)
     for table in tables.values():
-        row = table.first(~table.rows[column].isin(names))
-        if row is not None:
+        if (row := table.first(~table.rows[column].isin(names))) is not None:
             label = table.rows[column].iloc[row]
             raise DataError(f"{table.place(row)}: unknown label {label!r}: train has {_join(sorted(names))}.")
     if names == set(EMOTIONS):

@@ -1,7 +1,5 @@
 """A corpus: splits of texts and labels with the labels' names, smaller samples of it, and what to look at before training.
-
-Taught in notebook 00, section 2.
-"""
+Taught in notebook 00, section 2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +13,9 @@ from helpers.exceptions import DataError
 
 @dataclass(frozen=True)
 class LoadedData:
-    """A dataset as the course uses it.
-
-    `splits` has train, validation and test with the columns `text` and `label` (int, ClassLabel), or `labels` (float32
-    vector) if `multilabel`, and the columns that came along. `notes` are sentences that a notebook should print.
-    """
+    """A dataset as the course uses it: `splits` has train, validation and test with the columns `text` and `label` (int,
+    ClassLabel), or `labels` (float32 vector) if `multilabel`, and the columns that came along. `notes` are sentences that
+    a notebook should print."""
 
     splits: DatasetDict
     label_names: list[str]
@@ -28,10 +24,8 @@ class LoadedData:
 
 
 def to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], label_names: list[str]) -> Dataset:
-    """Return text and target first (see `LoadedData`), then the columns that came along, as text.
-
-    One label column holds names, several hold 0 and 1.
-    """
+    """Return text and target first (see `LoadedData`), then the columns that came along, as text. One label column holds
+    names, several hold 0 and 1."""
     if len(label_columns) == 1:
         name, feature = "label", ClassLabel(names=label_names)
         numbers = {label: number for number, label in enumerate(label_names)}
@@ -51,23 +45,22 @@ def take_examples(
 ) -> LoadedData:
     """Return `data` with at most `max_train_examples` training rows, and at most `max_validation_examples` to choose by:
     for one label per text in the labels' ratios, for several at random."""
-    limits = {"train": max_train_examples, "validation": max_validation_examples}
-    splits = dict(data.splits)
-    for name, limit in limits.items():
-        if limit is not None and limit < len(splits[name]):
+    for name, limit in (("train", max_train_examples), ("validation", max_validation_examples)):
+        split = data.splits[name]
+        if limit is not None and limit < len(split):
             if limit < 2 * len(data.label_names):
                 raise DataError(f"max_{name}_examples={limit} is too few for {len(data.label_names)} labels.")
-            splits[name] = splits[name].select(_choose_rows(splits[name], limit, data.multilabel, seed))
-    unchanged = all(splits[name] is data.splits[name] for name in limits)
-    return data if unchanged else replace(data, splits=DatasetDict(splits))
+            chosen = split.select(_choose_rows(split, limit, data.multilabel, seed))
+            data = replace(data, splits=DatasetDict({**data.splits, name: chosen}))
+    return data
 
 
 def _choose_rows(split: Dataset, count: int, multilabel: bool, seed: int) -> np.ndarray:
     order = np.random.default_rng(seed).permutation(len(split))
     if not multilabel:  # interleave the labels in proportion: sort by each row's rank within its own label
         label = np.asarray(split["label"])[order]
-        rank = pd.Series(label).groupby(label).cumcount() / pd.Series(label).groupby(label).transform("size")
-        order = order[np.argsort(rank.to_numpy(), kind="stable")]
+        within = pd.Series(label).groupby(label)
+        order = order[np.argsort((within.cumcount() / within.transform("size")).to_numpy(), kind="stable")]
     return np.sort(order[:count])
 
 

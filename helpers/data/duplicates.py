@@ -1,7 +1,4 @@
-"""Texts that equal, or are part of, other texts: the leak between splits that makes every score too good.
-
-Taught in notebook 03, section 2. What is done about it is in `splits`.
-"""
+"""Texts that equal, or are part of, other texts: the leak that makes every score too good. Notebooks 00 and 03."""
 
 import unicodedata
 from collections import defaultdict
@@ -10,23 +7,21 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pandas as pd
 from datasets import Dataset
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 
 def normalise(text: str) -> str:
     """Return `text` without case, punctuation and extra spaces: what makes two texts duplicates of each other.
-
-    Letters, digits, combining marks and emoji stay.
-    """
+    Letters, digits, combining marks and emoji stay."""
     kept = [c if c.isalnum() or unicodedata.category(c) in ("So", "Mn", "Mc") else " " for c in text.casefold()]
     return " ".join("".join(kept).split()) or text.strip()
 
 
 def duplicate_report(splits) -> pd.DataFrame:
-    """Return, for each split and each pair of splits, how many texts occur more than once, and how many of these with
-    conflicting labels. Columns: first, second, texts, conflicting. Case, punctuation and spaces do not count.
-
-    `splits` maps names to tables with `text` and label columns; a `DatasetDict` of `load_data` will do.
-    """
+    """Return, for each split and each pair of splits (columns first, second), how many `texts` occur more than once,
+    and how many of these with `conflicting` labels. Case, punctuation and spaces do not count. `splits` maps names to
+    tables with `text` and label columns; a `DatasetDict` of `load_data` will do."""
     seen = {}
     for name, split in splits.items():
         table = split.to_pandas() if isinstance(split, Dataset) else split
@@ -58,8 +53,7 @@ def duplicate_notes(splits) -> list[str]:
 
 def find_parts(texts, among) -> list[list[int]]:
     """Return for each of `texts` the rows of `among` that equal or contain it. Case, punctuation and spaces do not
-    count, and a part is a run of whole words.
-    """
+    count, and a part is a run of whole words."""
     keys = [f" {normalise(text)} " for text in among]
     rows_with = defaultdict(list)
     for row, key in enumerate(keys):
@@ -75,18 +69,9 @@ def find_parts(texts, among) -> list[list[int]]:
 
 def group_parts(texts) -> np.ndarray:
     """Return a group number per text `(rows,)`: texts that equal, or are part of, one another share a group.
-
-    Groups join up: if a short text is part of two long ones, all three belong together.
-    """
+    Groups join up: if a short text is part of two long ones, all three belong together."""
     texts = list(texts)
-    parent = np.arange(len(texts))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            row = parent[row]
-        return row
-
-    for row, containing in enumerate(find_parts(texts, texts)):
-        for other in containing:
-            parent[root(other)] = root(row)
-    return pd.factorize(np.array([root(row) for row in range(len(texts))], dtype=int))[0]
+    pairs = [(row, other) for row, containing in enumerate(find_parts(texts, texts)) for other in containing]
+    rows, others = np.array(pairs, dtype=int).reshape(-1, 2).T
+    links = coo_array((np.ones(len(pairs)), (rows, others)), shape=(len(texts), len(texts)))
+    return connected_components(links, directed=False)[1]

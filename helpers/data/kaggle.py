@@ -1,8 +1,5 @@
-"""A Kaggle competition folder: `train.csv` and an unlabelled `test.csv` in, `submission.csv` out.
-
-The layout is that of SemEval-2018 Task 1 E-c: `ID,Tweet,anger,…,trust`, with NONE for what is to be predicted.
-Taught in notebook 04, section 11.
-"""
+"""A Kaggle competition folder: `train.csv` and an unlabelled `test.csv` in, `submission.csv` out. Laid out as SemEval-2018
+Task 1 E-c: `ID,Tweet,anger,…,trust`, with NONE for what is to be predicted. Taught in notebook 04, section 11."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,11 +32,8 @@ def is_unlabelled(rows: pd.DataFrame, label_names: Sequence[str]) -> bool:
 
 
 def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions | None:
-    """Return the unlabelled test rows of a competition folder, or None where there are none.
-
-    A test file asks if it has an `ID` column and its label columns hold nothing but NONE. Raises `DataError` for an ID
-    that is empty or occurs twice.
-    """
+    """Return the unlabelled test rows of a competition folder (they have an `ID`), or None where there are none.
+    Raises `DataError` for an ID that is empty or occurs twice."""
     path = Path(dataset).expanduser() / "test.csv"
     if not path.exists():
         return None
@@ -48,8 +42,7 @@ def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions
     texts = next((name for name in TEXT_COLUMNS if name in rows), None)
     if "ID" not in rows or texts is None or not is_unlabelled(rows, label_names):
         return None
-    empty = table.first(rows["ID"].str.strip() == "")
-    if empty is not None:
+    if (empty := table.first(rows["ID"].str.strip() == "")) is not None:
         raise DataError(f"{table.place(empty)}: the ID is empty: give every row its own.")
     check_ids(table)
     return Questions(rows["ID"].tolist(), rows[texts].tolist(), path.name)
@@ -58,14 +51,11 @@ def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions
 def write_submission(
     path: str | Path, questions: Questions, predictions: np.ndarray, label_names: Sequence[str]
 ) -> Path:
-    """Write `ID` and a 0/1 column per label, in the order of the questions; return the path.
-
-    The file is read back and compared before it takes its name. Raises `ValueError` for predictions that do not fit.
-    """
-    predictions = np.asarray(predictions)
-    wanted = (len(questions.ids), len(label_names))
-    if predictions.shape != wanted:
-        raise ValueError(f"The submission needs {wanted[0]} rows and {wanted[1]} labels, not {predictions.shape}.")
+    """Write `ID` and a 0/1 column per label, in the order of the questions; return the path. The file is read back and
+    compared before it takes its name. Raises `ValueError` for predictions that do not fit."""
+    predictions, rows, labels = np.asarray(predictions), len(questions.ids), len(label_names)
+    if predictions.shape != (rows, labels):
+        raise ValueError(f"The submission needs {rows} rows and {labels} labels, not {predictions.shape}.")
     if not np.isin(predictions, (0, 1)).all():
         raise ValueError("A submission holds 0 and 1: apply thresholds to the probabilities first.")
     table = pd.DataFrame({"ID": questions.ids})
@@ -82,16 +72,13 @@ def check_submission(path: str | Path, questions: Questions, label_names: Sequen
     rows = read_table(path).rows
     if list(rows.columns) != ["ID", *label_names]:
         raise DataError(f"{path.name} has the columns {', '.join(rows)}: they must be ID, {', '.join(label_names)}.")
+    source = questions.source
     if len(rows) != len(questions.ids):
-        raise DataError(f"{path.name} has {len(rows):,} rows: {questions.source} asks for {len(questions.ids):,}.")
-    for number, (found, wanted) in enumerate(zip(rows["ID"], questions.ids, strict=True)):
+        raise DataError(f"{path.name} has {len(rows):,} rows: {source} asks for {len(questions.ids):,}.")
+    for row, (found, wanted) in enumerate(zip(rows["ID"], questions.ids, strict=True), start=2):
         if found != wanted:
-            place = f"{path.name}, row {number + 2}"
-            raise DataError(f"{place}: the ID is {found!r}, but {questions.source} has {wanted!r}.")
-    values = rows[list(label_names)]
-    if not values.isin(["0", "1"]).all(axis=None):
-        row, column = np.argwhere(~values.isin(["0", "1"]).to_numpy())[0]
-        name, value = label_names[column], values.iloc[row, column]
+            raise DataError(f"{path.name}, row {row}: the ID is {found!r}, but {source} has {wanted!r}.")
+    for row, column in np.argwhere(~rows[list(label_names)].isin(["0", "1"]).to_numpy()):
+        name, value = label_names[column], rows.iloc[row, column + 1]
         raise DataError(f"{path.name}, row {row + 2}: {name!r} is {value!r}, not 0 or 1.")
-    order = f"IDs in the order of {questions.source}"
-    return f"{path.name}: {len(rows):,} rows, {order}, {len(label_names)} labels of 0 or 1."
+    return f"{path.name}: {len(rows):,} rows, IDs in the order of {source}, {len(label_names)} labels of 0 or 1."

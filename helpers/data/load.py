@@ -1,7 +1,5 @@
 """Load a dataset by name, refuse what cannot be right, split without leaks, and report what to know before training.
-
-Taught in notebook 00, section 2.
-"""
+Taught in notebook 00, section 2."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,26 +25,23 @@ def load_data(
     A folder holds `train|validation|test.(csv|tsv|jsonl|parquet)[.gz]`. What is missing is carved out of train:
     stratified, seeded, equal texts kept together; a test file whose labels are all NONE counts as missing.
     `label_column` names one column, or several 0/1 columns (a list, or names joined by commas); by default the usual
-    names are tried, then all 0/1 columns together.
-    Raises `DataError` for anything that would make training fail or mislead.
+    names are tried, then all 0/1 columns together. Raises `DataError` for whatever would make training fail or mislead.
     """
     tables = _read_tables(find_dataset(dataset))
     first = next(iter(tables.values()))
     text_column = columns.find_text_column(first, text_column)
     label_columns = columns.find_label_columns(first, label_column, text_column)
-    used = [text_column, *label_columns]
-    notes = _drop_unlabelled_test(tables, label_columns)
+    used, multilabel, notes = [text_column, *label_columns], len(label_columns) > 1, []
+    if "test" in tables and is_unlabelled(tables["test"].rows, label_columns):  # as a competition hands it out
+        test = tables.pop("test")
+        notes = [f"{test.source} has no labels ({UNKNOWN}): its {len(test.rows):,} rows can be predicted, not scored."]
     for table in tables.values():
         columns.check_ids(table)
         columns.check_columns(table, used)
         columns.check_texts(table, text_column)
-    multilabel = len(label_columns) > 1
-    if multilabel:
-        label_names = label_columns
-        for table in tables.values():
+        if multilabel:
             columns.check_binary(table, label_columns)
-    else:
-        label_names = columns.find_label_names(tables, label_columns[0])
+    label_names = label_columns if multilabel else columns.find_label_names(tables, label_columns[0])
     notes += carve_missing_splits(tables, text_column, label_columns, seed)
     named = {name: table.rows[used].set_axis(["text", *label_columns], axis=1) for name, table in tables.items()}
     notes += duplicate_notes(named)
@@ -65,19 +60,9 @@ def _read_tables(asset: Asset) -> dict[str, Table]:
     return read_local_tables(path)
 
 
-def _drop_unlabelled_test(tables: dict[str, Table], label_columns: list[str]) -> list[str]:
-    """Take away a test file whose labels are all NONE, as a competition hands it out; `read_questions` reads it."""
-    if "test" not in tables or not is_unlabelled(tables["test"].rows, label_columns):
-        return []
-    test = tables.pop("test")
-    return [f"{test.source} has no labels ({UNKNOWN}): its {len(test.rows):,} rows can be predicted, not scored."]
-
-
 def read_text_chunks(path: Path, text_column: str | None, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, str]]:
     """Yield the rows of a .csv or .tsv file piece by piece, each piece with the name of its text column.
-
-    Texts are checked as in `load_data`; labels are not asked for. Raises `DataError` for what cannot be right.
-    """
+    Texts are checked as in `load_data`; labels are not asked for. Raises `DataError` for what cannot be right."""
     for table in read_chunks(path, chunk_rows):
         column = columns.find_text_column(table, text_column)
         columns.check_columns(table, [column])

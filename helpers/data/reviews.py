@@ -1,8 +1,6 @@
 """Movie-review snippets with every rating that 15 to 29 people gave each of them: a sentiment corpus that knows its doubts.
-
 Hutto & Gilbert, *VADER* (ICWSM 2014), from the source archive of the package vaderSentiment (MIT licence); the snippets
-are those of Pang & Lee (2005), and hence of SST. Never train on one of the two and test on the other. Taught in notebook 03.
-"""
+are those of Pang & Lee (2005), and hence of SST. Never train on one of the two and test on the other. Taught in notebook 03."""
 
 import hashlib
 import html
@@ -15,12 +13,12 @@ import pandas as pd
 
 from helpers.assets.find import find_dataset
 from helpers.data.duplicates import group_parts
+from helpers.data.tables import SPLITS
 from helpers.exceptions import DataError
 
 FOLDER = "hutto_ICWSM_2014"
 ARCHIVE = f"{FOLDER}.tar.gz"  # a file of this name is read here, see `load_data`
 CLEAR = 0.5  # a mean rating beyond this, on the scale from -4 to 4, is a label; what lies between is ambiguous
-SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
 def load_ambiguous(dataset: str = "movie-reviews") -> pd.DataFrame:
@@ -29,50 +27,41 @@ def load_ambiguous(dataset: str = "movie-reviews") -> pd.DataFrame:
 
 
 def read_review_splits(archive: Path) -> dict[str, pd.DataFrame]:
-    """Return train, validation, test and `ambiguous`, each with text, label, mean_rating, rating_sd, ratings, snippet.
-
-    The split is fixed: it depends on the snippets' numbers alone. Groups (see `group_parts`) stay on one side; a group
-    with an ambiguous member goes to test, so that nothing in the probe set was met in training either.
-    """
+    """Return train, validation, test (60, 20 and 20 %) and `ambiguous`, each with the columns of `read_reviews`. The split
+    depends on the snippets' numbers alone. Groups (see `group_parts`) stay on one side; a group with an ambiguous member
+    goes to test, so that nothing in the probe set was met in training either."""
     reviews = read_reviews(archive)
     group = group_parts(reviews["text"])
     place = reviews["snippet"].groupby(group).transform("min").map(_place_of)
-    touches_ambiguous = (reviews["label"] == "ambiguous").groupby(group).transform("any")
-    limits = np.cumsum([SHARES["train"], SHARES["validation"]])
-    split = np.select([place < limits[0], place < limits[1]], ["train", "validation"], "test")
-    split = np.where(touches_ambiguous, "test", split)
-    split = np.where(reviews["label"] == "ambiguous", "ambiguous", split)
-    return {name: reviews[split == name].reset_index(drop=True) for name in (*SHARES, "ambiguous")}
+    ambiguous = reviews["label"] == "ambiguous"
+    conditions = [ambiguous, ambiguous.groupby(group).transform("any"), place < 0.6, place < 0.8]
+    split = np.select(conditions, ["ambiguous", "test", "train", "validation"], "test")
+    return {name: reviews[split == name].reset_index(drop=True) for name in (*SPLITS, "ambiguous")}
 
 
 def read_reviews(archive: Path) -> pd.DataFrame:
-    """Return every snippet with its ratings as a JSON list, their mean and standard deviation, and what follows from it.
-
-    Raises `DataError` when the archive is damaged, or its two files do not speak of the same snippets.
-    """
+    """Return every snippet's text, label, mean_rating, rating_sd, ratings (a JSON list) and snippet (its number).
+    Raises `DataError` when the archive is damaged, or its two files do not speak of the same snippets."""
     try:
         with tarfile.open(archive) as files:
             texts = _read_rows(files, "movieReviewSnippets_GroundTruth.txt", columns=3)
             rated = _read_rows(files, "movieReviewSnippets_anonDataRatings.txt", columns=4)
         ratings = [json.loads(row[3]) for row in rated]
     except (OSError, EOFError, KeyError, ValueError, tarfile.TarError) as error:
-        raise DataError(
-            f"{Path(archive).name} could not be read ({error}): delete data/cache/vaderSentiment and run "
-            "`python -m helpers fetch` again."
-        ) from error
+        remedy = "delete data/cache/vaderSentiment and run `python -m helpers fetch` again."
+        raise DataError(f"{archive.name} could not be read ({error}): {remedy}") from error
     if [row[0] for row in texts] != [row[0] for row in rated]:
-        raise DataError(f"{Path(archive).name}: texts and ratings are not of the same snippets: fetch it again.")
+        raise DataError(f"{archive.name}: texts and ratings are not of the same snippets: fetch it again.")
     mean = np.array([np.mean(row) for row in ratings])
-    return pd.DataFrame(
-        {
-            "text": [" ".join(html.unescape(row[2]).split()) for row in texts],
-            "label": np.select([mean > CLEAR, mean < -CLEAR], ["positive", "negative"], "ambiguous"),
-            "mean_rating": mean.round(3),
-            "rating_sd": [round(float(np.std(row)), 3) for row in ratings],
-            "ratings": [json.dumps(row) for row in ratings],
-            "snippet": [int(row[0]) for row in texts],
-        }
-    )
+    columns = {
+        "text": [" ".join(html.unescape(row[2]).split()) for row in texts],
+        "label": np.select([mean > CLEAR, mean < -CLEAR], ["positive", "negative"], "ambiguous"),
+        "mean_rating": mean.round(3),
+        "rating_sd": [round(float(np.std(row)), 3) for row in ratings],
+        "ratings": [json.dumps(row) for row in ratings],
+        "snippet": [int(row[0]) for row in texts],
+    }
+    return pd.DataFrame(columns)
 
 
 def _read_rows(files: tarfile.TarFile, name: str, columns: int) -> list[list[str]]:
@@ -90,18 +79,14 @@ def _place_of(snippet: int) -> float:
 
 def agreement(ratings, labels) -> np.ndarray:
     """Return the share of raters on the label's side, between 0 and 1, per text `(rows,)`; a rating of 0 counts half.
-
-    `ratings` are JSON lists as in the column of that name, `labels` 1 for positive and 0 for negative.
-    """
+    `ratings` are JSON lists as in the column of that name, `labels` 1 for positive and 0 for negative."""
     sides = [np.sign(json.loads(row)) * (1 if label else -1) for row, label in zip(ratings, labels, strict=True)]
     return np.array([((side + 1) / 2).mean() for side in sides])
 
 
 def single_rater_accuracy(ratings) -> float:
     """Return how often one rater takes the side of all the others: the accuracy of a human judge, for comparison.
-
-    Each rater is left out of the mean that he or she is compared with. A rating of 0 is a coin toss, and counts half.
-    """
+    Each rater is left out of the mean that he or she is compared with. A rating of 0 is a coin toss, and counts half."""
     hits = []
     for row in ratings:
         values = np.array(json.loads(row), dtype=float)

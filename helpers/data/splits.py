@@ -1,7 +1,4 @@
-"""Splits that do not leak: set rows aside with equal texts kept together, or whole texts with all their parts.
-
-Taught in notebook 03, section 2. What counts as equal, and as a part, is in `duplicates`.
-"""
+"""Splits without a leak: what is missing is carved out of train, what leaks is held out anew. Notebook 03, section 2."""
 
 from dataclasses import replace
 
@@ -38,8 +35,7 @@ def _hold_out(rows: pd.DataFrame, text_column: str, label_columns: list[str], sh
 
     groups = pd.factorize(rows[text_column].map(normalise))[0]
     first_rows = rows[label_columns].groupby(groups).first()
-    one = len(label_columns) == 1
-    flags = pd.get_dummies(first_rows[label_columns[0]]) if one else first_rows.astype(float).astype(int)
+    flags = pd.get_dummies(first_rows.iloc[:, 0]) if len(label_columns) == 1 else first_rows.astype(float).astype(int)
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     _, chosen = next(splitter.split(flags.to_numpy(), flags.to_numpy().astype(int)))
     return np.isin(groups, chosen)
@@ -47,19 +43,15 @@ def _hold_out(rows: pd.DataFrame, text_column: str, label_columns: list[str], sh
 
 def leak_of_a_random_split(texts, *, share: float = 0.1, seed: int = 0) -> float:
     """Return which share of a random holdout, `share` of the texts, equals or is part of a text that is kept."""
-    texts = list(texts)
+    texts = np.array(list(texts), dtype=object)
     held_out = np.random.default_rng(seed).permutation(len(texts)) < share * len(texts)
-    kept = [text for text, out in zip(texts, held_out, strict=True) if not out]
-    parts = find_parts([text for text, out in zip(texts, held_out, strict=True) if out], kept)
-    return float(np.mean([bool(rows) for rows in parts]))
+    return float(np.mean([bool(rows) for rows in find_parts(texts[held_out], texts[~held_out])]))
 
 
 def hold_out_whole_texts(rows: Dataset, *, share: float = 0.1, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Return (kept, held out): `share` of the texts that are part of no other, and no part of them among the kept.
-
-    For corpora like SST-2, whose rows are phrases and the sentences they were cut from: sentences are held out, and
-    every phrase that occurs in one of them is dropped. What is dropped is in neither.
-    """
+    """Return (kept, held out): `share` of the texts that are part of no other, and no part of them among the kept. For
+    corpora like SST-2, whose rows are phrases and the sentences they were cut from: sentences are held out, and every
+    phrase that occurs in one of them is in neither."""
     texts = list(rows["text"])
     keys = [normalise(text) for text in texts]
     containing = find_parts(texts, texts)
@@ -80,6 +72,5 @@ def replace_leaking_test(data: LoadedData, *, allowed: float = 0.05, seed: int =
         return data
     kept, held_out = hold_out_whole_texts(concatenate_datasets([train, test]), seed=seed)
     note = f"{leak:.0%} of test was part of a training text: {len(held_out):,} whole texts are held out instead."
-    return replace(
-        data, splits=DatasetDict({**data.splits, "train": kept, "test": held_out}), notes=[*data.notes, note]
-    )
+    splits = DatasetDict({**data.splits, "train": kept, "test": held_out})
+    return replace(data, splits=splits, notes=[*data.notes, note])

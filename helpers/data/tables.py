@@ -1,7 +1,5 @@
 """Files in, tables out: every cell as it was written, and one sentence for whatever cannot be read.
-
-What the tables must hold to be a dataset is checked in `columns`; which reader a dataset needs is chosen in `load`.
-"""
+What the tables must hold to be a dataset is checked in `columns`; which reader a dataset needs is chosen in `load`."""
 
 import contextlib
 import csv
@@ -37,6 +35,11 @@ class Table:
     source: str
     first_line: int
 
+    def __post_init__(self):
+        count = len(self.rows.columns)
+        if count > MAX_COLUMNS:
+            raise DataError(f"{self.source} has {count:,} columns; the course reads {MAX_COLUMNS:,}: delete some.")
+
     def place(self, row: int) -> str:
         """Return where a row stands, for a message: the file's name and the row's number in it."""
         return f"{self.source}, row {self.rows.index[row] + self.first_line}"
@@ -54,9 +57,7 @@ def read_local_tables(path: Path) -> dict[str, Table]:
         return {"train": read_table(path)}
     files = {name: [file for suffix in SUFFIXES if (file := path / f"{name}{suffix}").is_file()] for name in SPLITS}
     if not files["train"]:
-        raise DataError(
-            f"{path} holds no train file: name it train.csv, train.tsv, train.jsonl or train.parquet (or .gz)."
-        )
+        raise DataError(f"{path} holds no train file: name it train.csv, .tsv, .jsonl or .parquet (also with .gz).")
     for name, found in files.items():
         if len(found) > 1:
             raise DataError(f"{path} holds {found[0].name} and {found[1].name}: keep only one file for {name}.")
@@ -65,18 +66,13 @@ def read_local_tables(path: Path) -> dict[str, Table]:
 
 def read_chunks(path: Path, chunk_rows: int) -> Iterator[Table]:
     """Yield a .csv or .tsv file (also .gz) piece by piece, at most `chunk_rows` rows each: memory for any length of file.
-
-    Cells, index, checks and errors are those of `read_table`. Raises `DataError` for a file without rows, too.
-    """
+    Cells, index, checks and errors are those of `read_table`; a file without rows is an error, too."""
     separator, found = SEPARATORS.get(_find_kind(path)), False
     if separator is None:
-        raise DataError(
-            f"{path.name}: only .csv and .tsv files (also .gz) are read in pieces: save it as one of these."
-        )
+        raise DataError(f"{path.name}: only .csv and .tsv files (also .gz) are read in pieces: save it as one.")
     with _guarded(path), pd.read_csv(path, sep=separator, chunksize=chunk_rows, **AS_TEXT) as chunks:
         for rows in chunks:
             rows = _clean_rows(rows, separator, path.name)
-            _refuse_many_columns(rows, path.name)
             if len(rows):
                 found = True
                 yield Table(rows, path.name, first_line=2)
@@ -95,18 +91,16 @@ def read_table(path: Path) -> Table:
             rows = pd.read_json(path, lines=True, dtype=False, convert_dates=False, encoding="utf-8-sig")
         else:
             rows = _clean_rows(pd.read_csv(path, sep=SEPARATORS[kind], **AS_TEXT), SEPARATORS[kind], path.name)
-    _refuse_many_columns(rows, path.name)
     if rows.empty:
         raise DataError(f"{path.name} has no rows: fill it, or delete the file to have the split carved out of train.")
     return Table(rows, path.name, first_line=1 if kind in ("jsonl", "parquet") else 2)
 
 
 def _find_kind(path: Path) -> str:
-    name = path.name.removesuffix(".gz")
-    for kind in KINDS:
-        if name.endswith(f".{kind}"):
-            return kind
-    raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
+    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    if kind not in KINDS:
+        raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
+    return kind
 
 
 @contextlib.contextmanager
@@ -137,11 +131,6 @@ def _clean_rows(rows: pd.DataFrame, separator: str, name: str) -> pd.DataFrame:
     return rows
 
 
-def _refuse_many_columns(rows: pd.DataFrame, name: str) -> None:
-    if len(rows.columns) > MAX_COLUMNS:
-        raise DataError(f"{name} has {len(rows.columns):,} columns; the course reads {MAX_COLUMNS:,}: delete some.")
-
-
 def _refuse_bomb(path: Path) -> None:
     """Unpack a .gz file piece by piece, keeping nothing, and refuse one that would fill the memory."""
     unpacked = 0
@@ -149,9 +138,7 @@ def _refuse_bomb(path: Path) -> None:
         while piece := file.read(1 << 20):
             unpacked += len(piece)
             if unpacked > 100e6 and unpacked > 100 * path.stat().st_size:  # text packs to a third, seldom to a tenth
-                raise DataError(
-                    f"{path.name} unpacks to more than 100 times its size, as no text does: check the file."
-                )
+                raise DataError(f"{path.name} unpacks to more than 100 times its size, as no text does: check it.")
 
 
 def _refuse_swallowed_rows(rows: pd.DataFrame, separator: str, name: str) -> None:
@@ -160,19 +147,12 @@ def _refuse_swallowed_rows(rows: pd.DataFrame, separator: str, name: str) -> Non
     for column in rows.columns:
         for row, cell in rows.loc[rows[column].str.contains("\n", regex=False, na=False), column].items():
             for line in cell.splitlines():
-                fields = _split_line(line, separator)
+                fields = []
+                with contextlib.suppress(csv.Error):  # the line is longer than any row that was swallowed
+                    fields = next(csv.reader([line], delimiter=separator), [])
                 if len(fields) == len(rows.columns) > 1 and (separator == "\t" or fields[-1] in values):
-                    raise DataError(
-                        f"{name}, row {row + 2}: a quotation mark is not closed, so that the next rows became part of "
-                        "this cell: close it, or write it twice."
-                    )
-
-
-def _split_line(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:  # longer than any row that was swallowed
-        return []
+                    problem = "a quotation mark is not closed, so that the next rows became part of this cell"
+                    raise DataError(f"{name}, row {row + 2}: {problem}: close it, or write it twice.")
 
 
 def _line_of_bad_bytes(path: Path) -> str:

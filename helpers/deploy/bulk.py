@@ -1,7 +1,5 @@
 """Predictions for a whole file, however long: read, predict and write piece by piece, in the memory of one piece.
-
-Taught in no notebook: it is what `python -m helpers predict --file` does (README, "A large file").
-"""
+Taught in no notebook: it is what `python -m helpers predict --file` does (README, "A large file")."""
 
 import time
 from dataclasses import dataclass

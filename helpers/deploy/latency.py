@@ -1,7 +1,4 @@
-"""What a model costs at work: milliseconds for one text, texts per second for many, bytes on disk.
-
-Taught in notebook 02, section 7.
-"""
+"""What a model costs at work: time for one text and for many, bytes on disk. Taught in notebook 02, section 7."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,4 @@
-"""A saved model at work: text in, label and probabilities out.
-
-Taught in notebook 03, section 9; notebook 02, section 7, measures how long it takes.
-"""
+"""A saved model at work: text in, label and probabilities out. Taught in notebooks 02, section 7, and 03, section 9."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,9 +26,7 @@ class Prediction:
 
 class Predictor:
     """A trained classifier with its tokenizer and settings, ready to predict.
-
-    It computes in fp32: for a single text, casting all weights to bf16 takes longer than it saves.
-    """
+    It computes in fp32: for a single text, casting all weights to bf16 takes longer than it saves."""
 
     def __init__(self, classifier, tokenizer, settings: dict | None = None, *, device: Device | None = None):
         """Wrap a classifier that is in memory; `settings` may hold max_length, thresholds and temperature."""
@@ -46,15 +41,10 @@ class Predictor:
     @classmethod
     def load(cls, folder: str | Path, *, device: Device | None = None) -> "Predictor":
         """Return the predictor of a run folder, or of the `model` folder inside it.
-
-        Raises `FileNotFoundError` for a folder without a saved model.
-        """
-        folder = Path(folder)
-        inside = folder / "model"
-        device = device or find_device(precision="no")
-        folder = inside if (inside / "classifier.json").exists() else folder
-        classifier, tokenizer, settings = load(folder, device=device)
-        return cls(classifier, tokenizer, settings, device=device)
+        Raises `FileNotFoundError` for a folder without a saved model."""
+        inside, device = Path(folder) / "model", device or find_device(precision="no")
+        found = inside if (inside / "classifier.json").exists() else Path(folder)
+        return cls(*load(found, device=device), device=device)
 
     @property
     def label_names(self) -> list[str]:
@@ -63,7 +53,7 @@ class Predictor:
 
     def predict_probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Return probabilities `(texts, labels)`, calibrated by the temperature if one was stored."""
-        return self._score(self._encode(texts))
+        return self._score(encode_texts(texts, self.tokenizer, self.max_length))
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return a prediction per text. Raises `ValueError` for a text that is empty or no text at all."""
@@ -72,21 +62,17 @@ class Predictor:
         texts = list(texts)
         for row, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
-                raise ValueError(
-                    f"Text {row + 1} of {len(texts)} is {'empty' if isinstance(text, str) else repr(text)}: give some words."
-                )
+                found = "empty" if isinstance(text, str) else repr(text)
+                raise ValueError(f"Text {row + 1} of {len(texts)} is {found}: give some words.")
         if not texts:
             return []
-        encoded = self._encode(texts)
+        encoded = encode_texts(texts, self.tokenizer, self.max_length)
         rows = zip(texts, self._score(encoded), encoded.cut, strict=True)
         return [self._describe(text, row, truncated=bool(cut)) for text, row, cut in rows]
 
     def predict_one(self, text: str) -> Prediction:
         """Return the prediction of one text."""
         return self.predict([text])[0]
-
-    def _encode(self, texts: Sequence[str]) -> EncodedTexts:
-        return encode_texts(texts, self.tokenizer, self.max_length)
 
     def _score(self, encoded: EncodedTexts) -> np.ndarray:
         logits = predict_logits(self.classifier, encoded, self.device)

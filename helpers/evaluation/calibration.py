@@ -1,12 +1,10 @@
-"""May a confidence be believed? Calibration error, a temperature that mends it, and what it is worth to abstain.
-
-Taught in notebook 03, sections 9 and 11; of several labels per text, in notebook 04, section 6.
-"""
+"""May a confidence be believed? What is abstaining worth? Taught in notebook 03, sections 9, 11, and 04, section 6."""
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+
+from helpers.evaluation.metrics import mean_loss
 
 
 def reliability_table(labels: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
@@ -41,21 +39,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     One number cannot change which label is the likeliest, nor overfit much; still, fit it on validation and judge it on
     other rows. The search stays between 0.05 and 20: where every row is right, the best temperature would be 0.
     """
-    logits, rows = np.asarray(logits, dtype=np.float64), np.arange(len(labels))
-
-    def cross_entropy(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[rows, labels]))
-
-    best = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    logits, bounds = np.asarray(logits, dtype=np.float64), np.log([0.05, 20])
+    best = minimize_scalar(lambda x: mean_loss(logits / np.exp(x), labels), bounds=bounds, method="bounded")
     return float(np.exp(best.x))
 
 
 def risk_coverage(labels: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
     """Return coverage and risk: the error rate among the most confident share of rows, for every share.
-
-    The model answers what it is surest of and leaves the rest to a person (El-Yaniv & Wiener, 2010).
-    """
+    The model answers what it is surest of and leaves the rest to a person (El-Yaniv & Wiener, 2010)."""
     order = np.argsort(-probability.max(axis=1), kind="stable")
     wrong = (probability.argmax(axis=1) != np.asarray(labels))[order]
     answered = np.arange(1, len(wrong) + 1)

@@ -1,7 +1,5 @@
 """Is one model better than another? Paired tests on the same test rows, over several seeds, and a sentence that follows.
-
-Taught in notebook 02, section 6.
-"""
+Taught in notebook 02, section 6."""
 
 import math
 from dataclasses import dataclass
@@ -27,13 +25,14 @@ def mcnemar_test(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> P
 
     If the models were equally good, each row that only one of them gets right would be a fair coin's throw. Rows that
     both get right or both wrong say nothing (McNemar, *Psychometrika* 12, 1947). Several labels per text
-    `(rows, labels)` count as right only if all of them are.
+    `(rows, labels)` count as right only if all of them are. Raises `ValueError` for predictions of other rows.
     """
-    right_first, right_second = _right(labels, first), _right(labels, second)
-    only_first, only_second = int((right_first & ~right_second).sum()), int((right_second & ~right_first).sum())
+    labels = np.asarray(labels).astype(np.int64)
+    runs = as_runs([first], labels) + as_runs([second], labels)
+    right = [(run == labels).reshape(len(labels), -1).all(axis=1) for run in runs]
+    only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     differing = only_first + only_second
-    p_value = binomtest(only_first, differing, 0.5).pvalue if differing else 1.0
-    return PairedTest(only_first, only_second, float(p_value))
+    return PairedTest(only_first, only_second, float(binomtest(only_first, differing).pvalue) if differing else 1.0)
 
 
 def combine_p_values(p_values: list[float]) -> float:
@@ -62,33 +61,20 @@ class Comparison:
         """Mean accuracy of the second model minus that of the first."""
         return float(np.mean(self.scores[1]) - np.mean(self.scores[0]))
 
-    @property
-    def seeds_agree(self) -> bool:
-        """Whether every run of one model beats every run of the other."""
-        first, second = self.scores
-        return min(second) > max(first) or min(first) > max(second)
-
 
 def compare_models(labels: np.ndarray, first, second, names: tuple[str, str], *, seed: int = 0) -> Comparison:
     """Return the comparison of two models from their predictions on the same rows: per model a list, one per seed.
-
-    Raises `ValueError` unless both models have the same number of runs, each with a prediction for every row.
-    """
+    Raises `ValueError` unless both models have the same number of runs, each with a prediction for every row."""
     labels = np.asarray(labels).astype(np.int64)
     first, second = as_runs(first, labels), as_runs(second, labels)
     if len(first) != len(second):
-        raise ValueError(
-            f"{names[0]} has {len(first)} runs and {names[1]} {len(second)}: train both with the same seeds."
-        )
+        counts = f"{names[0]} has {len(first)} runs and {names[1]} {len(second)}"
+        raise ValueError(f"{counts}: train both with the same seeds.")
+    scores = tuple([fast_score("accuracy", labels, run) for run in model] for model in (first, second))
     tests = [mcnemar_test(labels, a, b) for a, b in zip(first, second, strict=True)]
-    return Comparison(
-        names=names,
-        rows=len(labels),
-        scores=tuple([fast_score("accuracy", labels, run) for run in model] for model in (first, second)),
-        interval=bootstrap_difference(labels, first, second, seed=seed),
-        tests=tests,
-        p_value=combine_p_values([test.p_value for test in tests]),
-    )
+    p_value = combine_p_values([test.p_value for test in tests])
+    interval = bootstrap_difference(labels, first, second, seed=seed)
+    return Comparison(names, len(labels), scores, interval, tests, p_value)
 
 
 def verdict(comparison: Comparison, *, level: float = 0.05) -> str:
@@ -97,35 +83,20 @@ def verdict(comparison: Comparison, *, level: float = 0.05) -> str:
     A winner is named only if three things hold: the interval of the difference leaves out zero, the combined p-value
     lies below `level`, and every run of the one model beats every run of the other.
     """
-    c, seeds = comparison, len(comparison.tests)
-    runs = f"{seeds} seeds" if seeds > 1 else "1 seed"
-    low, high = (100 * bound for bound in c.interval)
-    # The sign ≈ marks numbers that depend on trained weights: the notebooks' tests overlook them.
-    evidence = f"difference ≈ {100 * c.difference:+.1f} points, 95 % interval ≈ {low:+.1f} to ≈ {high:+.1f}, p ≈ {c.p_value:.2g}"
-    needed = fewest_differing_rows(level)
+    c, (first, second), (low, high) = comparison, comparison.scores, comparison.interval
+    texts, seeds = f"{c.rows} test texts", f"{len(c.tests)} seeds" if len(c.tests) > 1 else "1 seed"
+    needed = math.floor(1 - math.log2(level)) + 1  # McNemar's p of n rows is at least 2 * (1/2)^n: 6 rows for 0.05
+    winner, loser = c.names if c.difference < 0 else c.names[::-1]
     if max(test.only_first + test.only_second for test in c.tests) < needed:
-        return (
-            f"{c.rows} test texts cannot tell {c.names[0]} and {c.names[1]} apart: they differ on fewer than {needed} of "
-            f"them, too few for any test ({evidence})."
+        found = f"{texts} cannot tell {' and '.join(c.names)} apart: they differ on fewer than {needed} of them, too few for any test"
+    elif low <= 0 <= high or c.p_value >= level:
+        found = f"No difference between {' and '.join(c.names)} that {texts} and {seeds} could show"
+    elif min(second) > max(first) or min(first) > max(second):
+        found = f"{winner} is better than {loser} on these {texts}, with {seeds}"
+    else:
+        found = (
+            f"{winner} is ahead of {loser} on average, but not with every seed: train more seeds before naming a winner"
         )
-    if (low > 0 or high < 0) and c.p_value < level:
-        winner, loser = c.names if c.difference < 0 else c.names[::-1]
-        if c.seeds_agree:
-            return f"{winner} is better than {loser} on these {c.rows} test texts, with {runs} ({evidence})."
-        return (
-            f"{winner} is ahead of {loser} on average, but not with every seed: train more seeds before naming a winner "
-            f"({evidence})."
-        )
-    return f"No difference between {c.names[0]} and {c.names[1]} that {c.rows} test texts and {runs} could show ({evidence})."
-
-
-def fewest_differing_rows(level: float = 0.05) -> int:
-    """Return how many rows two models must differ on before McNemar's test can fall below `level` at all: 6 for 0.05."""
-    return math.floor(1 - math.log2(level)) + 1
-
-
-def _right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
-    if labels.shape != predictions.shape:
-        raise ValueError(f"Predictions of shape {predictions.shape} do not fit labels of shape {labels.shape}.")
-    return (labels == predictions).reshape(len(labels), -1).all(axis=1)
+    # The sign ≈ marks numbers that depend on trained weights: the notebooks' tests overlook them.
+    points = f"difference ≈ {100 * c.difference:+.1f} points, 95 % interval ≈ {100 * low:+.1f} to ≈ {100 * high:+.1f}"
+    return f"{found} ({points}, p ≈ {c.p_value:.2g})."

@@ -1,4 +1,4 @@
-"""How much luck is in a score? Percentile bootstrap intervals: what other test rows could have shown.
+"""How much luck is in a score? Percentile bootstrap intervals of 95 %: what other test rows could have shown.
 
 Taught in notebook 00, section 6 (one score), and notebook 02, section 6 (the difference of two models).
 Rows are drawn with replacement, as many as there are (Efron & Tibshirani, *An Introduction to the Bootstrap*, ch. 13).
@@ -12,62 +12,37 @@ from scipy.stats import bootstrap
 
 from helpers.evaluation.metrics import fast_score
 
+TAILS = [0.025, 0.975]
 
-def interval(
-    score: Callable[[np.ndarray], float], rows: int, *, samples: int = 2000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Return low and high: between them lie `level` of the scores of `samples` resamples of `rows` rows.
 
-    `score` takes the numbers of the drawn rows, `(rows,)`. It may return a list of scores; then low and high are lists,
-    all from the same draws.
-    """
+def interval(score: Callable[[np.ndarray], float], rows: int, *, samples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Return low and high of `score(numbers of the drawn rows)`; if it returns several scores, a column of them each."""
     numbers = np.arange(max(rows, 2)) % rows  # scipy wants two rows at least: a single one is drawn twice
     found = bootstrap(
-        (numbers,),
-        score,
-        n_resamples=samples,
-        batch=max(1, 2**20 // rows),  # draws held at once: 8 MiB, however many rows; the numbers drawn are the same
-        vectorized=False,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    # Not `found.confidence_interval`: in the last decimal place it depends on scipy's version.
-    low, high = np.quantile(found.bootstrap_distribution, _tails(level), axis=-1).tolist()
-    return low, high
+        (numbers,), score, n_resamples=samples, vectorized=False, method="percentile", rng=np.random.default_rng(seed),
+        batch=max(1, 2**20 // rows),  # draws held at once: 8 MiB, however many rows
+    )  # fmt: skip
+    return np.quantile(found.bootstrap_distribution, TAILS, axis=-1)  # scipy's own bounds vary with its version
 
 
 def bootstrap_intervals(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    metrics: Sequence[str] = ("accuracy", "f1_macro"),
-    *,
-    samples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, tuple[float, float]]:
-    """Return an `interval` per metric of `fast_score`, all from the same draws.
-
-    It speaks of the choice of test rows alone, not of the seed, nor of the training data.
-    """
+    labels: np.ndarray, predictions: np.ndarray, metrics: Sequence[str] = ("accuracy", "f1_macro"), *,
+    samples: int = 2000, seed: int = 0,
+) -> dict[str, tuple[float, float]]:  # fmt: skip
+    """Return low and high per metric of `fast_score`, all from the same draws.
+    They speak of the choice of test rows alone, not of the seed, nor of the training data."""
     labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
 
-    def score(rows: np.ndarray) -> list[float]:
+    def scores(rows: np.ndarray) -> list[float]:
         true, called = labels[rows], predictions[rows]
         return [fast_score(name, true, called) for name in metrics]
 
-    bounds = interval(score, len(labels), samples=samples, level=level, seed=seed)
-    return dict(zip(metrics, zip(*bounds, strict=True), strict=True))
+    bounds = interval(scores, len(labels), samples=samples, seed=seed)
+    return {name: (low, high) for name, (low, high) in zip(metrics, bounds.T.tolist(), strict=True)}
 
 
 def bootstrap_difference(
-    labels: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    metric: str = "accuracy",
-    *,
-    samples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    labels: np.ndarray, first, second, metric: str = "accuracy", *, samples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """Return the interval of `second`'s metric minus `first`'s: both scored on the same drawn rows each time.
 
@@ -77,14 +52,13 @@ def bootstrap_difference(
     """
     labels = np.asarray(labels).astype(np.int64)
     models = as_runs(first, labels), as_runs(second, labels)
-    generator = np.random.default_rng(seed)
-    differences = np.empty(samples)
-    for i in range(samples):  # a loop of its own: `interval` draws rows, not seeds
+    generator, differences = np.random.default_rng(seed), []
+    for _ in range(samples):
         rows = generator.integers(0, len(labels), len(labels))
         drawn = [[runs[k] for k in generator.integers(0, len(runs), len(runs))] for runs in models]
         scores = [np.mean([fast_score(metric, labels[rows], run[rows]) for run in runs]) for runs in drawn]
-        differences[i] = scores[1] - scores[0]
-    low, high = np.quantile(differences, _tails(level)).tolist()
+        differences.append(scores[1] - scores[0])
+    low, high = np.quantile(differences, TAILS).tolist()
     return low, high
 
 
@@ -104,7 +78,7 @@ def per_label_f1(
     def draw(size: int) -> np.ndarray:
         return generator.multinomial(rows, np.full(rows, 1 / rows), size=size)
 
-    low, high = np.quantile(resample_label_f1(draw, samples, true, called), [0.025, 0.975], axis=0)
+    low, high = np.quantile(resample_label_f1(draw, samples, true, called), TAILS, axis=0)
     return pd.DataFrame({"value": value, "low": low, "high": high}, index=label_names)
 
 
@@ -134,7 +108,3 @@ def as_runs(predictions, labels: np.ndarray) -> list[np.ndarray]:
         if run.shape != labels.shape:
             raise ValueError(f"Predictions of shape {run.shape} do not fit labels of shape {labels.shape}.")
     return runs
-
-
-def _tails(level: float) -> list[float]:
-    return [(1 - level) / 2, (1 + level) / 2]

@@ -1,7 +1,7 @@
 """Predictions, and the numbers that may be said about them. Counts are summed over all rows, never averaged over batches.
+Taught in notebook 00, section 4 (the metrics by hand), and notebook 01, step 9."""
 
-Taught in notebook 00, section 4 (the metrics by hand), and notebook 01, step 9.
-"""
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 
 def probabilities(logits: np.ndarray, *, multilabel: bool) -> np.ndarray:
     """Return probabilities `(rows, labels)`: softmax over the labels, or a sigmoid each when several may be true."""
-    if multilabel:
-        return expit(logits)
-    return softmax(logits, axis=1)
+    return expit(logits) if multilabel else softmax(logits, axis=1)
 
 
 def decide(probability: np.ndarray, *, multilabel: bool, thresholds: float | np.ndarray = 0.5) -> np.ndarray:
@@ -39,18 +37,14 @@ def compute_metrics(labels: np.ndarray, predictions: np.ndarray, label_names: li
     labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
     classes = np.arange(len(label_names))
     occurring = classes if labels.ndim == 2 else np.union1d(labels, predictions)
+    scores = partial(precision_recall_fscore_support, labels, predictions, zero_division=0.0)
     metrics = {"accuracy": float(accuracy_score(labels, predictions))}
     for average in ("macro", "micro", "weighted"):
-        scores = precision_recall_fscore_support(
-            labels, predictions, average=average, labels=occurring, zero_division=0.0
-        )
-        metrics |= {
-            f"{name}_{average}": float(x) for name, x in zip(("precision", "recall", "f1"), scores[:3], strict=True)
-        }
-    scores = precision_recall_fscore_support(labels, predictions, average=None, labels=classes, zero_division=0.0)
+        found = zip(("precision", "recall", "f1"), scores(average=average, labels=occurring)[:3], strict=True)
+        metrics |= {f"{name}_{average}": float(value) for name, value in found}
     metrics["per_class"] = {
         name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-        for name, p, r, f, n in zip(label_names, *scores, strict=True)
+        for name, p, r, f, n in zip(label_names, *scores(labels=classes), strict=True)
     }
     return metrics
 
@@ -68,11 +62,7 @@ def confusion_counts(labels: np.ndarray, predictions: np.ndarray, label_names: l
 
 
 def fast_score(name: str, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return "accuracy" or "f1_macro", "f1_micro", "f1_weighted" from counts: what scikit-learn gives, without its checks.
-
-    As in scikit-learn, macro F1 leaves out a label that occurs neither in `labels` nor in `predictions`; with a column
-    per label `(rows, labels)` every column counts.
-    """
+    """Return "accuracy" or "f1_macro", "f1_micro", "f1_weighted" as in `compute_metrics`, quickly: without any checks."""
     if name == "accuracy":
         return float((labels == predictions).reshape(len(labels), -1).all(axis=1).mean())
     if labels.ndim == 2:

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, multilabel_confusion_matrix
 
 from helpers.evaluation.intervals import resample_label_f1
-from helpers.evaluation.metrics import compute_metrics
+from helpers.evaluation.metrics import compute_metrics, per_class_table
 
 
 def compute_multilabel_metrics(
@@ -67,7 +67,7 @@ def label_table(
         return np.stack([np.bincount(drawn, minlength=rows) for drawn in generator.integers(0, rows, (size, rows))])
 
     draws = resample_label_f1(draw, samples, labels, [predictions])
-    table = pd.DataFrame(metrics["per_class"]).T.rename(columns={"support": "rows"}).astype({"rows": int})
+    table = per_class_table(metrics).rename(columns={"support": "rows"})
     table["low"], table["high"] = np.quantile(draws, [0.025, 0.975], axis=0)
     pairs = zip(labels.T, probability.T, strict=True)
     table["average precision"] = [average_precision_score(y, p) if y.any() else np.nan for y, p in pairs]
@@ -76,9 +76,7 @@ def label_table(
 
 def count_label_confusions(labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
     """Return a row per label with the four cells of its own confusion matrix.
-
-    The truth comes first: swapped, misses and false alarms change places, and nothing else shows it.
-    """
+    The truth comes first: swapped, misses and false alarms change places, and nothing else shows it."""
     cells = multilabel_confusion_matrix(np.asarray(labels).astype(int), predictions).reshape(-1, 4)
     columns = ["rightly absent", "false alarm", "missed", "found"]
     return pd.DataFrame(cells, index=list(label_names), columns=columns)

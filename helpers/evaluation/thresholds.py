@@ -38,9 +38,8 @@ def best_label_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     f1 = 2 * hits / (np.arange(1, len(labels) + 1) + labels.sum())  # if the first k rows are called
     ends = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True))  # k may end only where the score changes
     lower = np.append(ranked, 0.0)[ends + 1]
-    cuts = (ranked[ends] + lower) / 2
     inside = (lower < DEFAULT) & (ranked[ends] >= DEFAULT)  # 0.5 makes the same cut: then take 0.5 itself
-    cuts = np.where(inside, DEFAULT, cuts)
+    cuts = np.where(inside, DEFAULT, (ranked[ends] + lower) / 2)
     best = np.flatnonzero(f1[ends] >= f1[ends].max() - 1e-12)
     return float(cuts[best[np.abs(cuts[best] - DEFAULT).argmin()]])
 
@@ -55,10 +54,7 @@ def best_global_threshold(labels: np.ndarray, probability: np.ndarray) -> float:
 
 def measure_optimism(labels: np.ndarray, probability: np.ndarray, *, repeats: int = 50, seed: int = 0) -> pd.DataFrame:
     """Return per kind of threshold the mean macro F1 on the half of the rows it was tuned on, and on the other half.
-
-    The rows are cut in two at random, `repeats` times. The difference between the columns is what tuning promises
-    too much.
-    """
+    The rows are cut in two at random, `repeats` times; the columns differ by what tuning promises too much."""
     labels, generator = np.asarray(labels).astype(np.int64), np.random.default_rng(seed)
     scores = {kind: [] for kind in KINDS}
     for _ in range(repeats):

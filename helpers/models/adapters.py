@@ -4,7 +4,6 @@ LoRA (Hu et al., 2021) freezes a matrix W and learns a thin product B A beside i
 the frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 04, section 7.
 """
 
-import logging
 import warnings
 
 import torch
@@ -12,8 +11,6 @@ from torch import nn
 
 from helpers.device import Device, find_device
 from helpers.models.classifier import TextClassifier
-
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a hint about an optional kernel for CPUs
 
 
 def add_lora(
@@ -49,17 +46,9 @@ def list_linear_layers(backbone: nn.Module) -> list[str]:
     return sorted({name.split(".")[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)})
 
 
-def freeze_backbone(classifier: TextClassifier) -> TextClassifier:
-    """Return `classifier` with nothing but its head trainable: a linear probe of what the backbone knows already."""
-    classifier.backbone.requires_grad_(False)
-    return classifier
-
-
 def four_bit_config(device: Device | None = None):
     """Return QLoRA's quantisation: NF4 (16 levels placed for bell-shaped weights), scales quantised too.
-
-    Weights rest in 4 bits and are expanded, block by block, to `device`'s precision for each matrix product.
-    """
+    Weights rest in 4 bits and are expanded, block by block, to `device`'s precision for each matrix product."""
     from transformers import BitsAndBytesConfig
 
     precisions = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
@@ -78,9 +67,7 @@ def is_four_bit(classifier: nn.Module) -> bool:
 
 def use_gradient_checkpointing(classifier: nn.Module, *, on: bool = True) -> None:
     """Keep only each layer's input for the backward pass and compute the rest again there: less memory, more time.
-
-    Chen et al., *Training Deep Nets with Sublinear Memory Cost* (2016).
-    """
+    Chen et al., *Training Deep Nets with Sublinear Memory Cost* (2016)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the newest transformers has another name for it
         if on:
@@ -91,9 +78,7 @@ def use_gradient_checkpointing(classifier: nn.Module, *, on: bool = True) -> Non
 
 def merge_lora(classifier) -> TextClassifier:
     """Return an ordinary classifier whose weights are W + B A: as fast as without an adapter, and as large to store.
-
-    The adapted model is used up. Raises `ValueError` for a 4-bit base: the sum would be rounded to 16 levels again.
-    """
+    The adapted model is used up. Raises `ValueError` for a 4-bit base: the sum would be rounded to 16 levels again."""
     if is_four_bit(classifier):
         raise ValueError(
             "The base is in 4 bits, and merging would round the adapter away: save it, then merge "

@@ -1,7 +1,5 @@
 """The baseline that every model has to beat: words counted, weighted, and a linear classifier. Seconds, no GPU.
-
-Taught in notebook 00, section 5.
-"""
+Taught in notebook 00, section 5."""
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression

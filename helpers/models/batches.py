@@ -1,7 +1,5 @@
 """From texts to batches: tokenise once, group texts of like length, pad each batch to its own longest text.
-
-Taught in notebook 01, sections 3 and 4.
-"""
+Taught in notebook 01, sections 3 and 4."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,13 +33,6 @@ class EncodedTexts:
     def truncated(self) -> int:
         """How many texts lost their end."""
         return 0 if self.cut is None else int(self.cut.sum())
-
-
-def count_tokens(texts, tokenizer) -> np.ndarray:
-    """Return how many tokens each text has before anything is cut off, special tokens included, shape `(rows,)`."""
-    texts = list(texts)  # a tokenizer refuses an empty list
-    ids = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
-    return np.array([len(row) for row in ids], dtype=np.int64)
 
 
 def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts:
@@ -107,9 +98,7 @@ def cut_by_tokens(rows: np.ndarray, lengths: np.ndarray, max_tokens: int) -> lis
 
 def collate(encoded: EncodedTexts, rows: np.ndarray, device: str | torch.device = "cpu") -> dict[str, torch.Tensor]:
     """Return `input_ids` and `attention_mask`, both `(batch, length)`, and `labels` if there are any.
-
-    `length` is that of the longest of these rows: padding on the right, and no more of it than needed.
-    """
+    `length` is that of the longest of these rows: padding on the right, and no more of it than needed."""
     longest = max(len(encoded.input_ids[row]) for row in rows)
     input_ids = np.full((len(rows), longest), encoded.pad_id, dtype=np.int64)  # (batch, length)
     attention_mask = np.zeros((len(rows), longest), dtype=np.int64)

@@ -1,7 +1,5 @@
 """A classifier on any transformer backbone: pooled hidden states, dropout, one linear layer.
-
-Taught in notebook 01, step 5; its poolings in notebook 02, section 2.
-"""
+Taught in notebook 01, step 5; its poolings in notebook 02, section 2."""
 
 from dataclasses import dataclass
 

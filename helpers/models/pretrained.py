@@ -1,14 +1,12 @@
 """A new classifier from pretrained weights, ready to train by one of four methods, and its tokenizer.
-
-Taught in notebook 01, step 5, and notebook 04, section 7.
-"""
+Taught in notebook 01, step 5, and notebook 04, section 7."""
 
 import torch
 
 from helpers.assets.find import find_model
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
-from helpers.models.adapters import add_lora, four_bit_config, freeze_backbone
+from helpers.models.adapters import add_lora, four_bit_config
 from helpers.models.classifier import build_classifier
 
 METHODS = ("probe", "lora", "qlora", "full")
@@ -51,7 +49,7 @@ def load_classifier(
     own |= {"dropout": 0.1 if dropout is None else dropout, "base": model, "revision": revision}
     classifier = build_classifier(backbone, label_names, device=device, **own)
     if method == "probe":
-        return freeze_backbone(classifier)
+        classifier.backbone.requires_grad_(False)  # a linear probe of what the backbone knows already
     return add_lora(classifier, rank=rank, targets=targets, seed=seed) if "lora" in method else classifier
 
 

@@ -1,7 +1,5 @@
 """One `save` and one `load`, for whole models and adapters: safetensors, tokenizer, and what the course adds as JSON.
-
-Taught in notebook 01, step 10, and notebook 04, sections 7 and 11.
-"""
+Taught in notebook 01, step 10, and notebook 04, sections 7 and 11."""
 
 from pathlib import Path
 

@@ -1,22 +1,15 @@
 """Every figure of the course: tables in, a Figure out; showing and saving are the caller's. One palette, in `style`."""
+# ruff: noqa: F401
 
-# ruff: noqa: I001 (several names a line)
 from helpers.plots.analysis import draw_explorer, plot_attributions, plot_influence, plot_projections
 from helpers.plots.data import plot_balance, plot_lengths, plot_padding, plot_ratings
 from helpers.plots.evaluation import (
-    plot_calibration, plot_cost, plot_label_lines, plot_label_scores, plot_methods, plot_optimism, plot_probabilities,
-    plot_reliability, plot_risk_coverage, plot_scores,
+    plot_calibration, plot_co_occurrence, plot_confusion, plot_confusions, plot_cost, plot_label_confusions,
+    plot_label_lines, plot_label_scores, plot_methods, plot_optimism, plot_probabilities, plot_reliability,
+    plot_risk_coverage, plot_scores,
 )  # fmt: skip
-from helpers.plots.matrices import plot_co_occurrence, plot_confusion, plot_confusions, plot_label_confusions
 from helpers.plots.training import (
     plot_checkpoint_choice, plot_curves, plot_history, plot_learning_rate, plot_memory, plot_resumed, plot_runs,
 )  # fmt: skip
 
-__all__ = [
-    "draw_explorer", "plot_attributions", "plot_balance", "plot_calibration", "plot_checkpoint_choice",
-    "plot_co_occurrence", "plot_confusion", "plot_confusions", "plot_cost", "plot_curves", "plot_history",
-    "plot_influence", "plot_label_confusions", "plot_label_lines", "plot_label_scores", "plot_learning_rate",
-    "plot_lengths", "plot_memory", "plot_methods", "plot_optimism", "plot_padding", "plot_probabilities",
-    "plot_projections", "plot_ratings", "plot_reliability", "plot_resumed", "plot_risk_coverage", "plot_runs",
-    "plot_scores",
-]  # fmt: skip
+__all__ = [name for name in dir() if name.startswith(("plot_", "draw_"))]

@@ -22,18 +22,15 @@ AGAINST_FOR = LinearSegmentedColormap.from_list("against and for", [ORANGE, "whi
 @styled
 def plot_influence(panels: dict[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
     """Return one square per model, side by side: row i shows which tokens (columns) the state of token i depends on.
-
-    `panels` maps a title to tokens and to their `analysis.measure_influence` `(length, length)`; exact zeros are grey.
-    """
+    `panels` maps a title to tokens and to their `analysis.measure_influence` `(length, length)`; exact zeros are grey."""
     labels = {"xlabel": "… depends on this token", "ylabel": "the state of this token …"}
-    figure, axes = new_figure(5.3 * len(panels), 5.2, columns=len(panels), **labels)
-    for ax, (title, (tokens, influence)) in zip(axes, panels.items(), strict=True):
+    figure, axes = new_figure(5.3 * len(panels), 5.2, titles=panels, **labels)
+    for ax, (tokens, influence) in zip(axes, panels.values(), strict=True):
         shown = np.ma.masked_equal(influence, 0)
         ax.imshow(shown, cmap=plt.get_cmap("Blues").with_extremes(bad="#D9D9D9"), vmin=0, vmax=0.5)
         ax.set_xticks(range(len(tokens)), tokens, rotation=90)
         ax.set_yticks(range(len(tokens)), tokens)
         ax.spines[:].set_visible(False)
-        ax.set_title(title)
     return figure
 
 
@@ -41,24 +38,21 @@ def plot_influence(panels: dict[str, tuple[Sequence[str], np.ndarray]]) -> Figur
 def plot_projections(projections: dict[str, np.ndarray], outcomes: Sequence[str]) -> Figure:
     """Return one scatter of points `(rows, 2)` per projection; `outcomes` are keys of `OUTCOMES`, wrong ones on top."""
     outcomes = np.asarray(outcomes)
-    figure, axes = new_figure(10.5, 4.4, columns=len(projections), xticks=[], yticks=[])
-    for ax, (title, points) in zip(axes, projections.items(), strict=True):
+    figure, axes = new_figure(10.5, 4.4, titles=projections, xticks=[], yticks=[])
+    for ax, points in zip(axes, projections.values(), strict=True):
         for name, (colour, marker, _) in OUTCOMES.items():
             rows = outcomes == name
             size = 22 if name == "wrong" else 12
             ax.scatter(*points[rows].T, s=size, c=colour, marker=marker, linewidths=0.9, alpha=0.75, label=name)
-        ax.set_title(title)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
 @styled
 def plot_attributions(attributions: Sequence, titles: Sequence[str], *, width: int = 88) -> Figure:
-    """Return each text's tokens on blue (speaks for the answer) or orange (against), `width` letters a line.
-
-    Each of `attributions` has `tokens`, a sequence of strings, and `values`, an array with a number for each token, as
-    `analysis.attribute_tokens` makes them. The colours of a text are scaled by its own strongest token.
-    """
+    """Return each text's tokens on blue (speaks for the answer) or orange (against), `width` letters a line. The colours
+    of a text are scaled by its own strongest token. Each of `attributions`, from `analysis.attribute_tokens`, has
+    `tokens`, a sequence of strings, and `values`, an array with a number for each."""
     lines = [_lay_out(item.tokens, width) for item in attributions]
     height = sum(rows + 1.6 for _, rows in lines)
     letter = 0.6 * 9.5 / 72  # inches that a letter of the fixed-width font takes at 9.5 points
@@ -90,17 +84,14 @@ def _lay_out(tokens: Sequence[str], width: int) -> tuple[list[tuple[str, int, in
 
 def draw_explorer(points: np.ndarray, outcomes: Sequence[str], notes: Sequence[str], *, caption: str) -> str:
     """Return a map as HTML: an SVG without scripts, in which hovering over a point shows its note.
-
-    Where HTML is taken out (GitHub), the caption is what remains.
-    """
+    Where HTML is taken out (GitHub), the caption is what remains."""
     low, high = points.min(axis=0), points.max(axis=0)
     places = np.round((points - low) / np.maximum(high - low, 1e-9) * [780, 420] + 10, 1)
     marks = []
     for (x, y), outcome, note in zip(places, outcomes, notes, strict=True):
         colour, _, shape = OUTCOMES[outcome]
         style = f'stroke="{colour}" stroke-width="2.2"' if outcome == "wrong" else f'fill="{colour}" fill-opacity="0.6"'
-        path = shape.format(x=x, y=round(440 - y, 1))
-        title = f"<title>{html.escape(note)}</title>"
+        path, title = shape.format(x=x, y=round(440 - y, 1)), f"<title>{html.escape(note)}</title>"
         marks.append(f'<path d="{path}" {style} pointer-events="bounding-box">{title}</path>')
     box = '<rect width="800" height="440" fill="white" stroke="#ccc"/>'
     svg = f'<svg viewBox="0 0 800 440" width="100%" style="max-width:900px" role="img">{box}{"".join(marks)}</svg>'

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.plots.style import BLUE, GREY, ORANGE, PERCENT, RED, SKY, new_figure, styled
+from helpers.plots.style import BLUE, GREY, ORANGE, RED, SKY, new_figure, styled
 
 
 @styled
@@ -14,13 +14,12 @@ def plot_balance(table: pd.DataFrame) -> Figure:
     """Return bars of each label's share in each split, from `data.balance_table`."""
     splits = [name for name in ("train", "validation", "test") if name in table]
     labels = {"title": "How often each label occurs", "xlabel": "share of the split's labels"}
-    figure, (ax,) = new_figure(7.5, 0.45 * len(table) + 1.4, **labels)
+    figure, (ax,) = new_figure(7.5, 0.45 * len(table) + 1.4, percent="x", **labels)
     height, places = 0.8 / len(splits), np.arange(len(table))
     for i, (name, colour) in enumerate(zip(splits, (BLUE, SKY, ORANGE), strict=False)):
         ax.barh(places + i * height, table[name] / table[name].sum(), height, label=name, color=colour)
     ax.set_yticks(places + 0.4 - height / 2, table.index)
     ax.invert_yaxis()
-    ax.xaxis.set_major_formatter(PERCENT)
     ax.legend(loc="lower right")
     return figure
 
@@ -43,16 +42,13 @@ def plot_lengths(lengths: Sequence[int], *, unit: str = "tokens", limit: int | N
 
 @styled
 def plot_padding(lengths_by_batch: Sequence[Sequence[int]], pad_to: int | None, title: str) -> Figure:
-    """Return a picture of batches: a line per text, blue where there are tokens, orange where there is padding.
-
-    `lengths_by_batch` holds the token counts of each batch; every batch is padded to its longest text or to `pad_to`.
-    """
+    """Return a picture of batches, from the token counts of each: a line per text, blue where there are tokens, orange
+    where there is padding, to the batch's longest text or to `pad_to`."""
     labels = {"xlabel": "token places", "ylabel": "texts, batch by batch"}
     figure, (ax,) = new_figure(7.5, 2.8, title=title, yticks=[], **labels)
     row = 0
     for lengths in lengths_by_batch:
-        width = pad_to or max(lengths)
-        places = np.arange(row, row + len(lengths))
+        width, places = pad_to or max(lengths), np.arange(row, row + len(lengths))
         ax.barh(places, width, height=1.0, color=ORANGE, label="padding" if row == 0 else None)
         ax.barh(places, lengths, height=1.0, color=BLUE, label="tokens" if row == 0 else None)
         row += len(lengths)
@@ -74,9 +70,3 @@ def plot_ratings(mean_ratings: Sequence[float], clear: float) -> Figure:
         ax.hist(part, bins=np.arange(-4, 4.01, 0.25), color=colour, label=f"{name}: {len(part):,}")
     ax.legend(loc="upper center", fontsize=9)
     return figure
-
-
-def order_by_frequency(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
-    """Return the label names, the most frequent first; `labels` `(rows, labels)` are 0 or 1."""
-    counts = np.asarray(labels).sum(axis=0)
-    return [label_names[i] for i in np.argsort(-counts, kind="stable")]

@@ -1,22 +1,24 @@
-"""How good a model is, and how sure: scores in notebooks 01 to 04, costs in 02 and 04, calibration in 03 and 04."""
+"""How good a model is, and how sure: scores and confusions in notebooks 00 to 04, costs in 02, 04, calibration in 03, 04."""
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers.plots.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, PERCENT, RED, SKY, new_figure, styled
 
+THRESHOLD_NAMES = {"half": "0.5 for all", "global": "one, tuned", "per_label": "one per label"}
+OVER_COST = {"xscale": "log", "xmargin": 0.25, "grid": "both"}  # a cost grows by factors; names need room on both sides
+
 
 @styled
 def plot_probabilities(
     probability: np.ndarray, label_names: Sequence[str], text: str, thresholds: Sequence[float] | None = None
 ) -> Figure:
-    """Return bars of one text's probabilities `(labels,)`, the likeliest first.
-
-    Dark is the likeliest label or, with `thresholds` `(labels,)`, every label that reaches its own.
-    """
+    """Return bars of one text's probabilities `(labels,)`, the likeliest first. Dark is the likeliest label or, with
+    `thresholds` `(labels,)`, every label that reaches its own."""
     order = np.argsort(probability)
     figure, (ax,) = new_figure(7, 0.32 * len(order) + 1.2, xlim=(0, 1.1), xticks=[])
     called = probability == probability.max() if thresholds is None else probability >= np.asarray(thresholds)
@@ -71,39 +73,27 @@ def plot_label_lines(table: pd.DataFrame, *, title: str, ylabel: str = "F1") -> 
     return figure
 
 
-THRESHOLD_NAMES = {"half": "0.5 for all", "global": "one, tuned", "per_label": "one per label"}
-
-
 @styled
 def plot_optimism(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Return bars of `evaluation.measure_optimism`: scores on the half tuned on and on the other, a panel per system.
-
-    Each table has a row per kind of threshold, and the columns `tuned on` and `fresh`.
-    """
+    """Return bars of `evaluation.measure_optimism`, a panel per system: scores by kind of threshold (row) on the half
+    `tuned on` and on the `fresh` one (columns)."""
     top = 1.18 * max(table.to_numpy().max() for table in tables.values())
-    figure, axes = new_figure(4.6 * len(tables), 3.4, columns=len(tables), ylim=(0, top), ylabel="macro F1")
-    for ax, (title, table) in zip(axes, tables.items(), strict=True):
+    figure, axes = new_figure(4.6 * len(tables), 3.4, titles=tables, ylim=(0, top), ylabel="macro F1")
+    for ax, table in zip(axes, tables.values(), strict=True):
         places = np.arange(len(table))
-        tuned = ax.bar(places - 0.2, table["tuned on"], 0.38, color=ORANGE, label="half it was tuned on")
-        fresh = ax.bar(places + 0.2, table["fresh"], 0.38, color=BLUE, label="fresh half")
-        for bars in (tuned, fresh):
+        ax.bar(places - 0.2, table["tuned on"], 0.38, color=ORANGE, label="half it was tuned on")
+        ax.bar(places + 0.2, table["fresh"], 0.38, color=BLUE, label="fresh half")
+        for bars in ax.containers:
             ax.bar_label(bars, fmt="{:.3f}", padding=2, fontsize=9)
         ax.set_xticks(places, [THRESHOLD_NAMES.get(kind, kind) for kind in table.index])
-        ax.set_title(title)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
-# Points over a cost: it grows by factors, and the names need room on both sides.
-OVER_COST = {"xscale": "log", "xmargin": 0.25, "grid": "both"}
-
-
 @styled
 def plot_cost(table: pd.DataFrame, *, cost: str, quality: str, title: str) -> Figure:
-    """Return points of quality (higher is better) over cost (logarithmic, left is cheaper), a row of `table` each.
-
-    `table` has the columns `cost` and `quality`, and low and high for the quality's interval.
-    """
+    """Return points of quality (higher is better) over cost (logarithmic, left is cheaper), a row of `table` each, with
+    the interval that its columns low and high give the quality."""
     figure, (ax,) = new_figure(7.5, 3.6, title=title, xlabel=cost, ylabel=quality, ymargin=0.15, **OVER_COST)
     rows = zip(table.iterrows(), _interval_errors(table, quality).T, (GREY, BLUE, ORANGE, GREEN), "D^os", strict=False)
     for (name, row), errors, colour, marker in rows:
@@ -146,14 +136,12 @@ def plot_calibration(tables: dict[str, pd.DataFrame]) -> Figure:
 def plot_reliability(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return accuracy over confidence, a line per `evaluation.reliability_table`, at most two; size shows rows."""
     labels = {"title": "Do 90 % mean 90 %?", "xlabel": "confidence", "ylabel": "accuracy"}
-    figure, (ax,) = new_figure(5.6, 4.4, xlim=(0.45, 1.03), ylim=(0.25, 1.06), **labels)
+    figure, (ax,) = new_figure(5.6, 4.4, xlim=(0.45, 1.03), ylim=(0.25, 1.06), percent="xy", **labels)
     ax.plot([0.45, 1], [0.45, 1], ":", color=GREY, label="confidence = accuracy")
     for (name, table), colour, line in zip(tables.items(), (RED, BLUE), ("s--", "o-"), strict=False):
         confidence, accuracy, shares = table["confidence"], table["accuracy"], table["rows"] / table["rows"].sum()
         ax.plot(confidence, accuracy, line, color=colour, label=name, markersize=4)
         ax.scatter(confidence, accuracy, s=700 * shares, color=colour, alpha=0.3)
-    ax.xaxis.set_major_formatter(PERCENT)
-    ax.yaxis.set_major_formatter(PERCENT)
     ax.legend(loc="lower right", fontsize=9)
     return figure
 
@@ -162,11 +150,80 @@ def plot_reliability(tables: dict[str, pd.DataFrame]) -> Figure:
 def plot_risk_coverage(curve: pd.DataFrame) -> Figure:
     """Return the error rate among the most confident texts, for every share, from `evaluation.risk_coverage`."""
     labels = {"xlabel": "share of texts answered, the most confident first", "ylabel": "wrong among them"}
-    figure, (ax,) = new_figure(7.5, 3, title="Answer only when sure", xlim=(0, 1.02), **labels)
+    figure, (ax,) = new_figure(7.5, 3, title="Answer only when sure", xlim=(0, 1.02), percent="xy", **labels)
     ax.plot(curve["coverage"], curve["risk"], color=BLUE)
     ax.axhline(curve["risk"].iloc[-1], color=GREY, linestyle=":", label="answering everything")
     ax.set_ylim(0, None)
-    ax.xaxis.set_major_formatter(PERCENT)
-    ax.yaxis.set_major_formatter(PERCENT)
     ax.legend()
+    return figure
+
+
+def _draw_matrix(ax: plt.Axes, shares: np.ndarray, names, texts=None, *, row_names=True, rotation=35, **font):
+    """Return the `AxesImage` of `shares` from 0 to 1 `(names, names)`, with `texts` or else percents; nan is left blank."""
+    image = ax.imshow(shares, cmap=plt.get_cmap("Blues").with_extremes(bad="#EEEEEE"), vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            text = f"{100 * share:.0f}" if texts is None else texts[row, column]
+            colour = "white" if share > 0.55 else "black"
+            ax.text(column, row, text, ha="center", va="center", color=colour, **font)
+    ax.set_xticks(range(len(names)), names, rotation=rotation, ha="right" if rotation else "center")
+    ax.set_yticks(range(len(names)), names if row_names else [""] * len(names))
+    ax.spines[:].set_visible(False)
+    return image
+
+
+def _share_of_row(counts: np.ndarray) -> np.ndarray:
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+@styled
+def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> Figure:
+    """Return a confusion matrix from `evaluation.confusion_counts`: colour and percent by row, counts beneath."""
+    size = 0.85 * len(counts) + 1.6
+    figure, (ax,) = new_figure(size + 0.8, size, title=title, xlabel="predicted", ylabel="true")
+    shares, cells = _share_of_row(counts.to_numpy()), counts.to_numpy()
+    texts = np.vectorize("{:.0%}\n{}".format, otypes=[object])(shares, cells)
+    image = _draw_matrix(ax, shares, counts.columns, texts, fontsize=9)
+    figure.colorbar(image, ax=ax, shrink=0.7, format=PERCENT, label="share of the true label")
+    return figure
+
+
+@styled
+def plot_confusions(panels: dict[str, pd.DataFrame]) -> Figure:
+    """Return confusion matrices side by side, each from `evaluation.confusion_counts`: colour and percent by row."""
+    size = 0.62 * len(next(iter(panels.values()))) + 1.4
+    figure, axes = new_figure(size * len(panels) + 0.6, size, titles=panels, xlabel="predicted")
+    for ax, counts in zip(axes, panels.values(), strict=True):
+        _draw_matrix(ax, _share_of_row(counts.to_numpy()), counts.columns, row_names=ax is axes[0])
+    axes[0].set_ylabel("true")
+    return figure
+
+
+@styled
+def plot_label_confusions(counts: pd.DataFrame, *, columns: int = 6) -> Figure:
+    """Return a small matrix per label from `evaluation.count_label_confusions`; colour is the share of the row."""
+    rows = -(-len(counts) // columns)
+    figure, axes = new_figure(1.75 * columns, 2.25 * rows + 0.3, rows, columns)
+    for ax in axes[len(counts) :]:
+        ax.set_visible(False)
+    for i, (ax, (name, row)) in enumerate(zip(axes, counts.iterrows(), strict=False)):
+        cells = row.to_numpy().reshape(2, 2)
+        _draw_matrix(ax, _share_of_row(cells), ["no", "yes"], cells, row_names=i % columns == 0, rotation=0)
+        ax.set_title(name, fontsize=10.5, loc="center")
+    figure.supxlabel("predicted", fontsize=10.5)
+    figure.supylabel("true", fontsize=10.5)
+    return figure
+
+
+@styled
+def plot_co_occurrence(panels: dict[str, pd.DataFrame]) -> Figure:
+    """Return squares from `evaluation.co_occurrence`: of the texts with the row's label, how many have the column's?"""
+    size = (0.4 if len(panels) == 1 else 0.34) * len(next(iter(panels.values()))) + 1.5
+    figure, axes = new_figure(size * len(panels) + 0.6, size, titles=panels, xlabel="… also have this label")
+    for ax, table in zip(axes, panels.values(), strict=True):
+        shares = table.to_numpy().copy()
+        np.fill_diagonal(shares, np.nan)  # every label goes with itself
+        image = _draw_matrix(ax, shares, table.columns, row_names=ax is axes[0], rotation=60, fontsize=7.5)
+    axes[0].set_ylabel("of the texts with this label …")
+    figure.colorbar(image, ax=axes, shrink=0.6, format=PERCENT)
     return figure

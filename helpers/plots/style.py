@@ -25,14 +25,18 @@ styled = plt.rc_context(STYLE)  # decorates whole functions: titles and legends 
 
 
 def new_figure(
-    width: float, height: float, rows: int = 1, columns: int = 1, *, grid: str = "", **settings
+    width: float, height: float, rows: int = 1, columns: int = 1, *, titles=(), grid="", percent="", **settings
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure of `width` x `height` inches and its axes `(rows * columns,)`, row by row.
-
-    Every panel has the `settings`, as in `Axes.set`, and thin lines across the axis named by `grid`: x, y or both.
-    """
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, subplot_kw=settings)
+    """Return a figure of `width` x `height` inches and its axes `(rows * columns,)`, row by row; `titles` make one row.
+    Every panel has the `settings`, as in `Axes.set`, and thin lines across the axis named by `grid`: x, y or both. Along
+    the axes named by `percent`, "x" or "xy", shares are shown as percents."""
+    columns, layout = len(titles) or columns, {"figsize": (width, height), "squeeze": False}
+    figure, axes = plt.subplots(rows, columns, **layout, subplot_kw=settings)
     plt.close(figure)  # the caller shows it: a notebook would otherwise draw it twice
     for ax in axes.flat if grid else ():
         ax.grid(axis=grid, alpha=0.3)
+    for axis in percent:
+        plt.setp([getattr(ax, f"{axis}axis") for ax in axes.flat], major_formatter=PERCENT)
+    for ax, title in zip(axes[0], titles, strict=False):
+        ax.set_title(title)
     return figure, axes.ravel()

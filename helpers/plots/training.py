@@ -22,9 +22,9 @@ def plot_learning_rate(rates: Sequence[float]) -> Figure:
 
 
 def _two_panels_by_epoch(height: float, *titles: str, grid: str = "") -> tuple[Figure, Axes, Axes]:
-    figure, axes = new_figure(9.5, height, columns=2, grid=grid, xlabel="epoch")
-    for ax, title in zip(axes, titles, strict=True):
-        ax.set_title(title.replace("_", " "))  # a metric's name may be part of it
+    readable = [title.replace("_", " ") for title in titles]  # a metric's name may be part of it
+    figure, axes = new_figure(9.5, height, titles=readable, grid=grid, xlabel="epoch")
+    for ax in axes:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure, *axes
 
@@ -49,8 +49,8 @@ def plot_history(history: pd.DataFrame, step_losses: Sequence[float], *, metric:
 @styled
 def plot_curves(histories: dict[str, Sequence[pd.DataFrame]], *, metric: str = "f1_macro") -> Figure:
     """Return two panels, a line per model and `TrainingResult.history`: losses and validation `metric` by epoch."""
-    title = "Loss: training solid, validation dashed"
-    figure, left, right = _two_panels_by_epoch(3.6, title, f"Validation {metric}")
+    titles = "Loss: training solid, validation dashed", f"Validation {metric}"
+    figure, left, right = _two_panels_by_epoch(3.6, *titles)
     for (name, runs), colour, marker in zip(histories.items(), (BLUE, ORANGE), "os", strict=False):
         for i, history in enumerate(runs):
             label = name if i == 0 else None

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,10 +40,6 @@ class TrainingState:
         self.step += 1
         self.step_losses.append(loss)
 
-    def mean_loss(self, steps: int) -> float:
-        """Return the mean loss of the last `steps` steps."""
-        return float(np.mean(self.step_losses[-steps:]))
-
 
 def describe_run(classifier, train: EncodedTexts, validation: EncodedTexts) -> dict:
     """Return what a checkpoint must agree on besides the configuration: the kind of model, the labels, the data."""
@@ -67,9 +62,7 @@ def _digest(encoded: EncodedTexts) -> str:
 
 def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return copies of the parameters that training changes, and of the buffers; frozen weights need no copy.
-
-    The state of a 4-bit model also holds the scales of its frozen weights: these are neither.
-    """
+    The state of a 4-bit model also holds the scales of its frozen weights: these are neither."""
     changing = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     changing |= {name for name, _ in model.named_buffers()}
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items() if name in changing}
@@ -154,8 +147,3 @@ def _restore_random_numbers(states: dict[str, torch.Tensor], accelerator) -> Non
         torch.set_rng_state(states[str(own)])
     if torch.cuda.is_available() and str(world + own) in states:
         torch.cuda.set_rng_state(states[str(world + own)])
-
-
-def remove_checkpoint(folder: Path) -> None:
-    """Delete the state of a finished run."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,5 @@
 """A run's settings, checked, and what follows from them alone: steps, learning rate, optimiser, the best epoch.
-
-Taught in notebook 01, step 6.
-"""
+Taught in notebook 01, step 6."""
 
 import dataclasses
 import math
@@ -101,9 +99,7 @@ def learning_rate_at(step: int, steps_total: int, config: TrainingConfig) -> flo
 
 def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return AdamW over the trainable parameters; matrices decay, biases and norm scales do not.
-
-    `fused` updates all of a tensor in one kernel: five times faster on a CPU than PyTorch's default.
-    """
+    `fused` updates all of a tensor in one kernel: five times faster on a CPU than PyTorch's default."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -120,9 +116,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def best_epoch(history: list[dict], metric: str) -> int:
     """Return the epoch (from 1) with the best validation `metric`; of equals the earliest.
-
-    "f1_then_loss" takes the lowest loss among the epochs whose macro F1 is within `CLOSE_ENOUGH` of the best.
-    """
+    "f1_then_loss" takes the lowest loss among the epochs whose macro F1 is within `CLOSE_ENOUGH` of the best."""
     if metric == "f1_then_loss":
         enough = max(row["f1_macro"] for row in history) - CLOSE_ENOUGH
         return min((row["loss"], i) for i, row in enumerate(history, start=1) if row["f1_macro"] >= enough)[1]

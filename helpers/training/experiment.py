@@ -1,7 +1,5 @@
 """One training run, from a loaded dataset to a finished run folder: what notebook 02 and the command line share.
-
-Every step of it is taught in notebook 01.
-"""
+Every step of it is taught in notebook 01."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """k-fold cross-validation for several labels: every row scored once, by a model that never saw it.
-
-Taught in notebook 04, section 8.
-"""
+Taught in notebook 04, section 8."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What training keeps in memory, item by item: counted from the tensors themselves, so the same on every machine.
-
-Taught in notebook 04, section 7.
-"""
+Taught in notebook 04, section 7."""
 
 import torch
 from torch import nn
@@ -17,7 +15,7 @@ def count_memory(classifier: nn.Module, batch: dict[str, torch.Tensor], device: 
     AdamW keeps two numbers of fp32 for each trainable one. Activations are what the forward pass puts aside for the
     backward pass. A step's true peak adds temporary results; a GPU's is measured by `device.peak_memory_bytes`.
     """
-    trainable = sum(_bytes(p) for p in classifier.parameters() if p.requires_grad)
+    trainable = sum(p.nbytes for p in classifier.parameters() if p.requires_grad)
     return {
         "weights": count_weight_bytes(classifier),
         "gradients": trainable,
@@ -28,13 +26,13 @@ def count_memory(classifier: nn.Module, batch: dict[str, torch.Tensor], device: 
 
 def count_weight_bytes(model: nn.Module) -> int:
     """Return the bytes of all parameters; of 4-bit ones, which hold two in a byte, with their scales."""
-    total = sum(_bytes(parameter) for parameter in model.parameters())
+    total = sum(parameter.nbytes for parameter in model.parameters())
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
         scales = [state.absmax, state.code] if state is not None else []
         if scales and state.nested:
             scales += [state.state2.absmax, state.state2.code]
-        total += sum(_bytes(tensor) for tensor in scales)
+        total += sum(tensor.nbytes for tensor in scales)
     return total
 
 
@@ -56,7 +54,3 @@ def count_activation_bytes(classifier: nn.Module, batch: dict[str, torch.Tensor]
     kept_bytes = sum(kept.values())
     del loss  # only now may the storages, whose addresses tell them apart, be used again
     return kept_bytes
-
-
-def _bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

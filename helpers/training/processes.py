@@ -1,7 +1,5 @@
 """Accelerate, set up for a run: device and precision, trackers, and several processes that share a run's rows.
-
-With one process, all of it does what one would do without it. Processes are started by torchrun.
-"""
+With one process, all of it does what one would do without it. Processes are started by torchrun."""
 
 import contextlib
 import os
@@ -24,9 +22,7 @@ TRACKERS = ("tensorboard", "wandb")
 
 def make_accelerator(device: Device, tracker: str | None, run_folder: str | Path | None) -> Accelerator:
     """Return what moves a model and its batches to `device`, at its precision, and sends curves to `tracker`, if any.
-
-    Raises `ValueError` for a tracker without a folder to write to.
-    """
+    Raises `ValueError` for a tracker without a folder to write to."""
     if tracker == "wandb":
         os.environ.setdefault("WANDB_MODE", "offline")
     if tracker and not run_folder:
@@ -48,9 +44,7 @@ def start_trackers(accelerator: Accelerator, run_folder, project: str | None, se
 
 def finish_trackers(accelerator: Accelerator, figures: dict, step: int) -> None:
     """Send matplotlib `figures` by name to the trackers and close them.
-
-    Not by Accelerate's `end_training`: it would part the processes, and another `fit` may follow.
-    """
+    Not by Accelerate's `end_training`: it would part the processes, and another `fit` may follow."""
     for tracker in accelerator.trackers:
         more = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
         for name, figure in figures.items():

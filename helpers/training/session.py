@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +22,7 @@ from helpers.training.config import TrainingConfig, TrainingResult, best_epoch, 
 
 class Session:
     """One call of `fit`: opened with its parts, closed with the classifier as a plain module again.
-
-    The plan of all steps depends on the lengths and the seed alone, so that a resumed run finds its place in it.
-    """
+    The plan of all steps depends on the lengths and the seed alone, so that a resumed run finds its place in it."""
 
     def __init__(
         self, classifier, train: EncodedTexts, validation: EncodedTexts, config: TrainingConfig, device: Device,
@@ -57,7 +56,7 @@ class Session:
     def begin(self) -> checkpoints.TrainingState:
         """Return the state of a run that has not begun; what an unfinished one left is thrown away."""
         if self.folder and self.accelerator.is_main_process:
-            checkpoints.remove_checkpoint(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
         return self._show(checkpoints.TrainingState(self.settings))
 
     def resume(self) -> checkpoints.TrainingState:
@@ -95,7 +94,8 @@ class Session:
 
     def finish_epoch(self, state: checkpoints.TrainingState) -> None:
         """Validate, note the epoch in the history, keep its weights if they are the best so far, write a checkpoint."""
-        row = {"epoch": state.epoch + 1, "train_loss": state.mean_loss(len(self.plan[state.epoch])), **self._validate()}
+        train_loss = float(np.mean(state.step_losses[-len(self.plan[state.epoch]) :]))
+        row = {"epoch": state.epoch + 1, "train_loss": train_loss, **self._validate()}
         state.epoch += 1
         state.history.append(row)
         self.accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=state.step)
@@ -127,7 +127,7 @@ class Session:
         self.classifier.load_state_dict(self.best, strict=False)
         self.classifier.eval()
         if self.folder and self.accelerator.is_main_process:
-            checkpoints.remove_checkpoint(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
         self.accelerator.wait_for_everyone()  # another run in this folder must not find half a checkpoint
         return TrainingResult(
             config=self.config,

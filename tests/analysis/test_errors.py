@@ -7,7 +7,6 @@ from helpers.analysis.errors import (
     NO_RATINGS,
     NO_TYPE,
     embed_texts,
-    find_truncated,
     find_types,
     learn_polar_words,
     logits_of,
@@ -156,14 +155,12 @@ def test_a_word_counts_once_per_text():
 def test_a_text_of_5000_words_is_truncated_and_says_so():
     tokenizer = make_tokenizer()
     texts = ["word1 " * 5000, "word1 word2"]
-    truncated = find_truncated(texts, tokenizer, 64)
-    assert truncated.tolist() == [True, False]
     encoded = encode_texts(texts, tokenizer, 64)
-    assert encoded.truncated == 1
+    assert encoded.cut.tolist() == [True, False]
     assert encoded.lengths.tolist() == [64, 4]
-    types = find_types(texts, train_texts=TRAIN, train_labels=TRAIN_LABELS, truncated=truncated)
+    types = find_types(texts, train_texts=TRAIN, train_labels=TRAIN_LABELS, truncated=encoded.cut)
     assert types["truncated"].tolist() == [True, False]
-    assert find_truncated(["word1 " * 62], tokenizer, 64).tolist() == [False]  # it just fits
+    assert encode_texts(["word1 " * 62], tokenizer, 64).cut.tolist() == [False]  # it just fits
 
 
 # Vectors, neighbours, suspected labels -----------------------------------------------------------------------------------
@@ -256,8 +253,9 @@ def test_without_ratings_the_cells_say_so():
     assert not table.isna().any().any()
 
 
-def test_an_all_correct_model_has_an_empty_table_with_all_columns():
-    table = table_of(ALL_CORRECT)
+@pytest.mark.parametrize("names", [("negative", "positive"), ("calm", "glad", "sour")])
+def test_an_all_correct_model_has_an_empty_table_with_all_columns(names):
+    table = table_of(np.pad(ALL_CORRECT, ((0, 0), (0, len(names) - 2))), names=names)
     assert len(table) == 0
     assert {"text", "loss", "error_type", "linguistic_type", "nearest_2_label", "label_suspected"} <= set(table.columns)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from tiny import DECODERS, FAMILIES, FP32, LABELS, build_model, toy_data
 
-from helpers.analysis.representations import measure_influence, pad_one, padding_effects, pooled_features
+from helpers.analysis.representations import measure_influence, padding_effects, pooled_features
 from helpers.models.batches import collate
 from helpers.models.classifier import POOLINGS
 from helpers.models.pretrained import load_classifier
@@ -59,12 +59,17 @@ def test_pooled_features_are_what_the_head_gets(classifiers, family):
         torch.testing.assert_close(again, logits, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("side", "ids", "mask"), [("right", [5, 6, 0, 0], [1, 1, 0, 0]), ("left", [0, 0, 5, 6], [0, 0, 1, 1])]
-)
-def test_pad_one(side, ids, mask):
-    padded = pad_one([5, 6], places=2, pad_id=0, side=side)
-    assert [tensor.tolist() for tensor in padded] == [[ids], [mask]]
+def test_the_padding_is_on_the_side_that_the_name_says(classifiers):
+    seen = []
+    backbone = classifiers["bert"].backbone
+    hook = backbone.register_forward_pre_hook(lambda _, __, given: seen.append(given), with_kwargs=True)
+    effects = padding_effects(backbone, IDS, pad_id=0, other_pad_id=50, places=2)
+    hook.remove()
+    for way, given in zip(effects, seen[1:], strict=True):  # the first is the text alone
+        pad = 50 if "another" in way else 0
+        padded, mask = ([pad] * 2 + IDS, [0] * 2 + [1] * 8) if "left" in way else (IDS + [pad] * 2, [1] * 8 + [0] * 2)
+        assert given["input_ids"].tolist() == [padded]
+        assert given.get("attention_mask").tolist() == [mask if "masked" in way else [1] * 10]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

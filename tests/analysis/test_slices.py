@@ -2,10 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binomtest
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+from statsmodels.stats.proportion import proportion_confint
 
-from helpers.analysis.slices import adjust_p_values, compare_slices, difference_interval, rate_table
+from helpers.analysis.slices import compare_slices, rate_table
 
 
 @pytest.mark.parametrize("counts", [(9, 40, 60, 500), (0, 5, 3, 90), (5, 5, 10, 20), (0, 7, 0, 9), (1, 1, 0, 1)])
@@ -16,19 +15,20 @@ def test_the_interval_of_a_difference_is_made_of_two_wilson_intervals(counts):
     b = binomtest(other_errors, other_rows).proportion_ci(0.9, method="wilson")
     below, above = np.hypot(first - a.low, b.high - second), np.hypot(a.high - first, second - b.low)
     by_hand = first - second - below, first - second + above
-    assert difference_interval(*counts, level=0.9) == pytest.approx(by_hand, abs=1e-12)
-    theirs = confint_proportions_2indep(*counts, compare="diff", method="newcomb", alpha=0.1)
-    assert difference_interval(*counts, level=0.9) == pytest.approx(theirs, abs=1e-6)
+    wrong = np.r_[np.arange(rows) < errors, np.arange(other_rows) < other_errors]
+    table = compare_slices(wrong, pd.DataFrame({"slice": np.arange(rows + other_rows) < rows}), level=0.9)
+    assert table.loc["slice", ["low", "high"]].tolist() == pytest.approx(by_hand, abs=1e-12)
 
 
-def test_holm_by_hand_and_missing_p_values_stay_missing():
-    p = pd.Series([0.01, 0.04, np.nan, 0.03, 0.5, 0.02], index=list("abcdef"))
-    theirs = multipletests(p.dropna(), method="holm")[1]
-    assert adjust_p_values(p).dropna().tolist() == pytest.approx(list(theirs))
-    assert adjust_p_values(p).isna().tolist() == p.isna().tolist()
-    by_hand = {"a": 5 * 0.01, "b": 3 * 0.03, "d": 3 * 0.03, "e": 0.5, "f": 4 * 0.02}  # b is no smaller than d
-    assert adjust_p_values(p).dropna().to_dict() == pytest.approx(by_hand, abs=1e-12)
-    assert adjust_p_values(pd.Series([np.nan, np.nan])).isna().tolist() == [True, True]
+def test_holm_by_hand():
+    rows = np.arange(400)
+    wrong = rows % 5 == 0
+    slices = pd.DataFrame({"a": wrong & (rows < 200), "b": rows % 25 == 0, "c": rows % 3 == 0})
+    alone = {name: compare_slices(wrong, slices[[name]]).loc[name, "p_adjusted"] for name in slices}
+    together = compare_slices(wrong, slices)["p_adjusted"]
+    assert alone["a"] < alone["b"] < alone["c"]
+    by_hand = {"a": 3 * alone["a"], "b": 2 * alone["b"], "c": alone["c"]}
+    assert together.to_dict() == pytest.approx(by_hand, rel=1e-9)
 
 
 def test_a_slice_that_hurts_stands_out_and_an_innocent_one_does_not():
@@ -55,6 +55,7 @@ def test_slices_without_rows_or_without_a_rest_are_shown_but_not_compared():
     slices = pd.DataFrame({"none": [False] * 4, "all": [True] * 4, "half": [True, True, False, False]})
     table = compare_slices(np.array([True, False, False, False]), slices)
     assert table["p_adjusted"].notna().tolist() == [True, False, False]
+    assert compare_slices(np.array([True]), slices.head(1))["p_adjusted"].isna().all()
     assert table.loc["none", "rows"] == 0
     assert table.loc["half", "p_adjusted"] == 1  # one question only: no correction, and nothing found
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -101,6 +102,11 @@ def test_the_card_names_no_folder_of_this_machine(runs):
     card = make_model_card(runs / "full")
     assert str(runs) not in card
     assert "base_model" not in yaml.safe_load(card.split("---")[1])
+
+
+def test_a_run_that_saved_no_model_has_a_card_too(runs, tmp_path):
+    shutil.copy(runs / "full" / "metrics.json", tmp_path)
+    assert make_model_card(tmp_path) == make_model_card(runs / "full")
 
 
 def test_without_an_account_nothing_is_sent(runs, tmp_path):

@@ -11,7 +11,6 @@ from helpers.evaluation.comparison import (
     PairedTest,
     combine_p_values,
     compare_models,
-    fewest_differing_rows,
     mcnemar_test,
     verdict,
 )
@@ -42,13 +41,6 @@ def test_mcnemar_by_hand():
     # Six fair coins on one side: 2 * (1/2)^6. This is the least that can fall below 0.05.
     assert mcnemar_test(*paired(9, 6, 0, 0)).p_value == pytest.approx(2 / 64)
     assert mcnemar_test(*paired(9, 5, 0, 0)).p_value == pytest.approx(2 / 32)
-
-
-@pytest.mark.parametrize("level", [0.1, 0.05, 0.01, 0.001])
-def test_fewest_differing_rows_is_the_first_number_that_can_be_significant(level):
-    number = fewest_differing_rows(level)
-    assert mcnemar_test(*paired(0, number, 0, 0)).p_value < level
-    assert mcnemar_test(*paired(0, number - 1, 0, 0)).p_value >= level
 
 
 def test_mcnemar_wants_every_label_of_a_row_right():
@@ -149,6 +141,14 @@ def test_verdict_of_a_tiny_sample():
     assert sentence(0.2, 0.95, rows=5).startswith(
         "5 test texts cannot tell Ada and Bob apart: they differ on fewer than 6"
     )
+
+
+@pytest.mark.parametrize(("level", "number"), [(0.1, 5), (0.05, 6), (0.01, 8), (0.001, 11)])
+def test_verdict_knows_how_many_differing_rows_a_test_needs(level, number):
+    assert mcnemar_test(*paired(0, number - 1, 0, 0)).p_value >= level > mcnemar_test(*paired(0, number, 0, 0)).p_value
+    enough, too_few = (compare_models(*paired(9, n, 0, 0), NAMES) for n in (number, number - 1))
+    assert f"fewer than {number} of them" in verdict(too_few, level=level)
+    assert verdict(enough, level=level).startswith("Ada is better than Bob")
 
 
 def test_verdict_of_a_small_sample_names_no_winner_for_two_points():

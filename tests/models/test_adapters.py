@@ -8,7 +8,6 @@ from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, make_tokenizer
 
 from helpers.models.adapters import (
     add_lora,
-    freeze_backbone,
     list_linear_layers,
     merge_lora,
     use_gradient_checkpointing,
@@ -194,7 +193,7 @@ def test_linear_layers_are_listed_once():
 
 
 def test_the_linear_probe_trains_the_head_alone(models):
-    classifier = freeze_backbone(new_classifier(models["bert"]))
+    classifier = load_classifier(str(models["bert"]), LABELS, method="probe")
     names = [name for name, parameter in classifier.named_parameters() if parameter.requires_grad]
     assert names == ["head.weight", "head.bias"]
     result = fit(classifier, *toy_data(multilabel=True), CONFIG, device=FP32)

@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 from helpers.models.batches import (
     EncodedTexts,
     collate,
-    count_tokens,
     cut_by_tokens,
     encode_split,
     encode_texts,
@@ -49,11 +48,6 @@ def test_encode_texts_adds_special_tokens_and_no_padding(tokenizer):
     encoded = encode_texts(["so so", "so what"], tokenizer, max_length=10)
     assert encoded.input_ids == [[START, WORD, WORD, END], [START, WORD, UNKNOWN, END]]
     assert encoded.pad_id == PAD and encoded.labels is None and encoded.truncated == 0
-
-
-def test_count_tokens_counts_the_whole_text_and_the_special_tokens(tokenizer):
-    assert count_tokens(["so " * n for n in (1, 3, 50)], tokenizer).tolist() == [3, 5, 52]
-    assert count_tokens([], tokenizer).tolist() == []
 
 
 def test_encode_texts_counts_what_it_truncates_and_keeps_the_end_token(tokenizer):
