@@ -9,8 +9,8 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.assets.find import ROOT
-from helpers.course.notebooks import list_parameters
+from helpers.assets.defaults import read_notebook
+from helpers.files import ROOT
 
 OFFLINE = Path(__file__).resolve().parent / "offline"
 
@@ -49,7 +49,7 @@ class Headless:
 
 def reduced_parameters(notebook: Path, **own) -> dict:
     """Return `REDUCED` and the test's own parameters, as far as `notebook` has them."""
-    known = list_parameters(notebook)
+    known = read_notebook(notebook.stem)["parameters"]
     return {name: value for name, value in (REDUCED | own).items() if name in known}
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements.txt"
 OLDEST_PYTHON = (3, 11)  # the oldest libraries were never built for the newest Python
 # These rehearse other environments, or run whole notebooks; all they need of the libraries is asked elsewhere too.
-LEFT_OUT = ("test_colab.py", "test_gpu_profile.py")
+LEFT_OUT = ("assets/test_colab.py", "notebooks/test_gpu_profile.py")
 
 
 def lower_bounds(requirements: Path = REQUIREMENTS) -> dict[str, str]:

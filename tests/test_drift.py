@@ -9,14 +9,17 @@ import importlib
 import inspect
 import re
 from functools import cache, reduce
+from pathlib import Path
 
 import nbformat
 import pytest
+from jinja2 import Environment, meta
 from lowest_versions import REQUIREMENTS, lower_bounds, untrue_bounds
 from packaging.version import Version
 
-from helpers.assets.find import ROOT
 from helpers.course.notebooks import find_notebooks
+from helpers.deploy.publish import TEMPLATE
+from helpers.files import ROOT
 
 LIBRARIES = (
     "accelerate", "captum", "cleanlab", "datasets", "huggingface_hub", "nbclient", "papermill", "peft", "safetensors",
@@ -29,8 +32,10 @@ HOLDS = {
     "tokenizer": "transformers.PreTrainedTokenizerBase()",
 }
 # What takes any keyword, and who reads it: there the name must be a parameter, a trait, or stand in quotes in the source.
+# A template's readers are its own variables.
 READERS = {
     "nbclient.NotebookClient": ["nbclient.NotebookClient"],
+    "huggingface_hub.ModelCard.from_template": [TEMPLATE],
     "transformers.AutoConfig.from_pretrained": ["transformers.PreTrainedConfig._get_config_dict"],
     "transformers.AutoModel.from_config": ["transformers.PreTrainedModel._from_config"],
     "transformers.AutoModel.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],
@@ -44,7 +49,10 @@ READERS = {
 
 def sources() -> dict[str, ast.Module]:
     """Return the syntax tree of every helper and of every notebook's code cells."""
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "helpers").glob("*.py")}
+    texts = {
+        str(path.relative_to(ROOT / "helpers")): path.read_text(encoding="utf-8")
+        for path in sorted((ROOT / "helpers").rglob("*.py"))
+    }
     for path in find_notebooks():
         cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
         texts[path.name] = "\n".join(cells)
@@ -115,6 +123,8 @@ def parameters_of(thing) -> set[str]:
 
 
 def knows(reader, keyword: str) -> bool:
+    if isinstance(reader, Path):
+        return keyword in meta.find_undeclared_variables(Environment().parse(reader.read_text(encoding="utf-8")))
     return keyword in parameters_of(reader) or (
         inspect.isroutine(reader) and re.search(rf"""["']{keyword}["']""", inspect.getsource(reader)) is not None
     )
@@ -134,7 +144,7 @@ def find_drift(tree: ast.Module) -> list[str]:
         except AttributeError:
             drifted.append(f"line {line}: {path} is no more")
             continue
-        readers = [look_up(reader) for reader in READERS.get(path, [])]
+        readers = [r if isinstance(r, Path) else look_up(r) for r in READERS.get(path, [])]
         for keyword in set(keywords) - (parameters_of(thing) if keywords else set()):
             if not readers or not all(knows(reader, keyword) for reader in readers):
                 drifted.append(f"line {line}: {path} knows no {keyword}")
@@ -178,6 +188,10 @@ def test_the_scan_sees_what_the_course_calls():
         (
             "from huggingface_hub import HfApi\napi = HfApi()\napi.create_repo('a', privat=1)",
             "create_repo knows no privat",
+        ),
+        (
+            "from huggingface_hub import ModelCard\nModelCard.from_template(None, template_path='', titel=1)",
+            "from_template knows no titel",
         ),
         ("from huggingface_hub import HfApi\nHfApi().create_repos('a')", "HfApi().create_repos is no more"),
         ("accelerator.log({}, steps=1)", "Accelerator().log knows no steps"),

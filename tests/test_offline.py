@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from headless import OFFLINE
 
-from helpers.assets.find import ROOT
+from helpers.files import ROOT
 
 ATTEMPTS = {
     "connect": "socket.create_connection(('93.184.215.14', 80), timeout=2)",

@@ -1,1 +1,4 @@
-"""."""
+"""The command line, `python -m helpers …`: `model` trains, evaluates and predicts; `course` keeps the notebooks.
+Every option of `train` is a parameter of `data/defaults.toml`, with the same name and meaning as in the notebooks."""
+
+from helpers.cli.app import main as main

@@ -1,38 +1,109 @@
-"""The work behind `python -m helpers train`, `evaluate` and `predict`: lines to print, and errors in one sentence."""
+"""Commands for a model on one's own texts: train, evaluate, predict."""
 
+import contextlib
+import inspect
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from datasets import concatenate_datasets
+import typer
 
-from helpers.data.load import LoadedData, load_data, take_examples
-from helpers.data.tables import SPLITS, DataError
-from helpers.deploy.bulk import predict_file
-from helpers.deploy.predictor import Predictor
-from helpers.device import find_device
-from helpers.evaluation.metrics import bootstrap_intervals, compute_metrics, decide, per_class_table
-from helpers.models.classifier import load_tokenizer
-from helpers.runs import open_run_folder, read_json
-from helpers.training.experiment import Recipe, train_run
-from helpers.training.loop import TrainingConfig, TrainingError
-from helpers.training.processes import main_process_first
+from helpers.assets.defaults import list_parameters
+
+if TYPE_CHECKING:  # imported where they are used, so that `--help` waits for none of them
+    from helpers.data import LoadedData
+    from helpers.deploy import Predictor
+    from helpers.evaluation import Scores
+
+TYPES = {"count": int, "whole": int, "seed": int, "rate": float, "share": float, "size": float, "switch": bool}
+Run = Annotated[Path, typer.Option(help="a run folder, or the model folder inside it")]
 
 
-def evaluate_run(
-    folder: str | Path,
-    *,
-    dataset: str | None = None,
+def make_signature(notebook: str) -> inspect.Signature:
+    """Return the options that typer shall offer for the parameters of `notebook`; model and dataset must be given."""
+    options = []
+    for name, found in list_parameters(notebook).items():
+        text = found["meaning"] if found["default"] == "None" else f"{found['meaning']}; by default {found['default']}"
+        kind = Annotated[TYPES.get(found["kind"], str) | None, typer.Option(help=text)]
+        default = inspect.Parameter.empty if name in ("model", "dataset") else None
+        options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
+    return inspect.Signature(options)
+
+
+def train(**given):
+    """Train a classifier, score it on the test split, and leave a run folder. Under torchrun, on several GPUs."""
+    from helpers.runs import is_main_process
+    from helpers.training.processes import leave_processes
+
+    for line in train_lines(given):
+        if is_main_process():
+            print(line, flush=True)
+    leave_processes()
+
+
+train.__signature__ = make_signature("cli")
+
+
+def train_lines(given: dict) -> Iterator[str]:
+    """Train as the options `given` say; yield what is to be printed. Nothing is written before all input was checked."""
+    from helpers.course.parameters import fill_in
+    from helpers.data import load_data, take_examples
+    from helpers.device import find_device
+    from helpers.models import find_defaults, load_tokenizer
+    from helpers.runs import open_run_folder
+    from helpers.training import Recipe, TrainingConfig, train_run
+    from helpers.training.processes import main_process_first
+
+    chosen = fill_in("cli", given, find_defaults)
+    recipe = Recipe.of(chosen, TrainingConfig.of(chosen))
+    device = find_device(chosen.precision)
+    columns = {"text_column": chosen.text_column, "label_column": chosen.label_column}
+    names = (Path(name).stem for name in (chosen.dataset, chosen.model))
+    slug = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names)
+    with main_process_first(device):
+        corpus = load_data(chosen.dataset, seed=chosen.seed, **columns)
+        corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
+        load_tokenizer(chosen.model, revision=recipe.revision)  # a model that cannot be had is found out now
+        folder = open_run_folder("cli", chosen.run_name or f"{slug}-seed{chosen.seed}")
+    yield from corpus.notes
+    sizes = ", ".join(f"{name} {rows:,}" for name, rows in corpus.splits.num_rows.items())
+    yield f"{sizes} · {', '.join(corpus.label_names)}"
+    kept = {name: getattr(chosen, name) for name in ("save_model", "resume", "tracker", "tracker_project")}
+    run = train_run(corpus, recipe, folder, dataset=chosen.dataset, notebook="cli", device=device, **kept, **columns)
+    yield f"trained in {run.result.train_seconds:.0f} s, best epoch {run.result.best_epoch} of {chosen.epochs}"
+    yield from score_lines(run.scores)
+    yield f"run folder: {folder}"
+
+
+def evaluate(
+    run: Run,
+    dataset: Annotated[str | None, typer.Option(help="by default the run's own")] = None,
     text_column: str | None = None,
     label_column: str | None = None,
-    split: str = "test",
-) -> tuple[dict, dict, list[str]]:
-    """Return metrics, intervals and notes of a saved run on `split` of its own dataset, or of another one.
+    split: Annotated[str, typer.Option(help="train, validation, test or all")] = "test",
+):
+    """Score a saved run on its own data's test split, or on other data."""
+    columns = {"text_column": text_column, "label_column": label_column}
+    scores, notes = evaluate_run(run, dataset=dataset, split=split, **columns)
+    print("\n".join([*notes, *score_lines(scores)]))
 
-    `split` may be "all". Another dataset may have fewer labels than the model, but none that the model does not know.
+
+def evaluate_run(folder: str | Path, *, dataset: str | None = None, split: str = "test", **columns):
+    """Return the scores and notes of a saved run on `split` of its own dataset, or of another one.
+
+    `split` may be "all"; `columns` may name text_column and label_column. Another dataset may have fewer labels than the
+    model, but none that the model does not know.
     Raises `FileNotFoundError` for a folder without a model, `DataError` for data that do not fit.
     """
+    from datasets import concatenate_datasets
+
+    from helpers.data import SPLITS, load_data
+    from helpers.deploy import Predictor
+    from helpers.evaluation import score
+    from helpers.files import read_json
+
     if split not in (*SPLITS, "all"):
         raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
     folder = Path(folder)
@@ -43,20 +114,20 @@ def evaluate_run(
         if "dataset_location" not in config:
             raise FileNotFoundError(f"{folder} does not say on which data it was trained: name some with --dataset.")
         dataset = config["dataset_location"]
-        text_column, label_column = text_column or config.get("text_column"), label_column or config.get("label_column")
-    corpus = load_data(
-        dataset, text_column=text_column, label_column=label_column, seed=config.get("training", {}).get("seed", 0)
-    )
+        columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
+    corpus = load_data(dataset, seed=config.get("training", {}).get("seed", 0), **columns)
     rows = concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
     labels = _in_the_models_order(rows, corpus, predictor)
     probability = predictor.predict_probabilities(rows["text"])
-    predictions = decide(probability, multilabel=corpus.multilabel, thresholds=predictor.thresholds)
-    metrics = compute_metrics(labels, predictions, predictor.label_names)
-    return metrics, bootstrap_intervals(labels, predictions), corpus.notes
+    return score(labels, probability, predictor.label_names, thresholds=predictor.thresholds), corpus.notes
 
 
-def _in_the_models_order(rows, corpus: LoadedData, predictor: Predictor) -> np.ndarray:
+def _in_the_models_order(rows, corpus: "LoadedData", predictor: "Predictor"):
     """Return the labels of `rows` as the model numbers them."""
+    import numpy as np
+
+    from helpers.data import DataError
+
     if corpus.multilabel != predictor.classifier.multilabel:
         kinds = ("one label per text", "several labels per text")
         raise DataError(
@@ -73,51 +144,50 @@ def _in_the_models_order(rows, corpus: LoadedData, predictor: Predictor) -> np.n
     return labels
 
 
-def train_from_command_line(
-    config: TrainingConfig,
-    *,
-    model: str,
-    dataset: str,
-    text_column: str | None,
-    label_column: str | None,
-    method: str,
-    pooling: str,
-    max_length: int,
-    max_train_examples: int | None,
-    run_name: str | None,
-) -> Iterator[str]:
-    """Train as `python -m helpers train` asks for; yield what it prints. Nothing is written before all input was checked."""
-    recipe = Recipe(model, config, method, pooling=pooling, max_length=max_length)
-    device, columns = find_device(), {"text_column": text_column, "label_column": label_column}
-    slug = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-") for name in (dataset, model))
-    with main_process_first(device):
-        corpus = take_examples(load_data(dataset, seed=config.seed, **columns), max_train_examples, config.seed)
-        load_tokenizer(model)  # a model that cannot be had is found out now
-        folder = open_run_folder("cli", run_name or f"{slug}-seed{config.seed}")
-    yield from corpus.notes
-    names = ", ".join(corpus.label_names)
-    yield f"{', '.join(f'{name} {len(split):,}' for name, split in corpus.splits.items())} · {names}"
-    try:
-        run = train_run(corpus, recipe, folder, dataset=dataset, notebook="cli", device=device, **columns)
-    except TrainingError as error:
-        raise ValueError(str(error)) from error  # said in one sentence
-    yield f"trained in {run.result.train_seconds:.0f} s, best epoch {run.result.best_epoch} of {config.epochs}"
-    yield from score_lines(run.record, run.record["intervals"], [])
-    yield f"run folder: {folder}"
+def score_lines(scores: "Scores") -> list[str]:
+    """Return headline scores with intervals, and a table by label, as lines of text."""
+    from helpers.evaluation import per_class_table
 
-
-def score_lines(metrics: dict, intervals: dict, notes: list[str]) -> list[str]:
-    """Return notes, headline scores with intervals, and a table by label, as lines of text."""
-    lines = [*notes]
+    lines = []
     for name in ("accuracy", "f1_macro"):
-        low, high = intervals[name]
-        lines.append(f"{name:<10} {metrics[name]:.3f}   (95 % interval {low:.3f} to {high:.3f})")
-    table = per_class_table(metrics)
-    return lines + table.to_string(float_format="{:.3f}".format).splitlines()
+        low, high = scores.intervals[name]
+        lines.append(f"{name:<10} {scores.metrics[name]:.3f}   (95 % interval {low:.3f} to {high:.3f})")
+    return lines + per_class_table(scores.metrics).to_string(float_format="{:.3f}".format).splitlines()
 
 
-def predict_file_lines(predictor: Predictor, source: Path, target: Path, text_column: str | None) -> list[str]:
+def predict(
+    run: Run,
+    text: Annotated[list[str] | None, typer.Argument(help="without any: from standard input, or asked for")] = None,
+    file: Annotated[Path | None, typer.Option(help="a .csv or .tsv file of any length, also .gz")] = None,
+    text_column: Annotated[str | None, typer.Option(help="the file's column with the texts")] = None,
+    output: Annotated[Path | None, typer.Option(help="a .csv file: the file's columns and the predictions")] = None,
+):
+    """Predict texts: label, confidence and text in one line each, separated by tabs. Or a file, into a file."""
+    from helpers.deploy import Predictor
+
+    if (file is None) != (output is None) or (file is None and text_column) or (file and text):
+        raise ValueError(
+            "A file is predicted into a file: predict --run FOLDER --file IN.csv --output OUT.csv, no text."
+        )
+    predictor = Predictor.load(run)
+    if file:
+        print("\n".join(predict_file_lines(predictor, file, output, text_column)))
+        return
+    lines = text or (_ask() if sys.stdin.isatty() else sys.stdin)
+    answered = 0
+    for line, warning in answer_lines(predictor, lines):
+        print(line, flush=True)
+        answered += bool(line)
+        if warning:
+            typer.echo(warning, err=True)
+    if not answered and not sys.stdin.isatty():
+        raise ValueError('No text came: give one as an argument, `predict --run FOLDER "text"`, or pipe some lines in.')
+
+
+def predict_file_lines(predictor: "Predictor", source: Path, target: Path, text_column: str | None) -> list[str]:
     """Predict the rows of `source` into `target`; return what there is to say of it, as lines of text."""
+    from helpers.deploy.bulk import predict_file
+
     report = predict_file(predictor, source, target, text_column=text_column)
     lines = []
     if report.blank_rows:
@@ -128,20 +198,21 @@ def predict_file_lines(predictor: Predictor, source: Path, target: Path, text_co
     return [*lines, f"{report.rows:,} texts predicted ({speed}): {target}"]
 
 
-def answer_lines(predictor: Predictor, texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+def answer_lines(predictor: "Predictor", texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """Yield per text `label, confidence, text`, separated by tabs, and a warning if its end was cut off.
-
-    An empty text yields an empty line, so that lines in and lines out correspond.
-    """
+    An empty text yields an empty line, so that lines in and lines out correspond."""
     for text in texts:
         text = " ".join(text.split())
         if not text:
             yield "", None
             continue
         found = predictor.predict_one(text)
-        cut = (
-            f"Warning: only the first {predictor.max_length} tokens of this text were read."
-            if found.truncated
-            else None
-        )
-        yield f"{found.label}\t{found.confidence:.3f}\t{text}", cut
+        warning = f"Warning: only the first {predictor.max_length} tokens of this text were read."
+        yield f"{found.label}\t{found.confidence:.3f}\t{text}", warning if found.truncated else None
+
+
+def _ask() -> Iterator[str]:
+    """Yield what the user types, line by line, until an empty line or the end of input (Ctrl-D)."""
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while line := input("text (empty to end): ").strip():
+            yield line

@@ -4,17 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.assets.find import ROOT
-from helpers.runs import read_json, write_json
+from helpers.files import DATA, read_json, write_json
 
-BANDS = ROOT / "data" / "expected.json"
+BANDS = DATA / "expected.json"
 
 
 def find_bands(record: dict, bands: Path = BANDS) -> dict[str, tuple[float, float]]:
     """Return the band of each metric for the notebook, model, dataset and sizes of a `metrics.json` record.
-
-    Another model, dataset, number of examples or of epochs is another experiment, for which nothing is expected: {}.
-    """
+    Another model, dataset, number of examples or of epochs is another experiment, for which nothing is expected: {}."""
     known = read_json(bands) if bands.exists() else {}
     entry = known.get(record["notebook"], {})
     if not entry or any(entry.get("settings", {}).get(name) != value for name, value in _settings(record).items()):
@@ -28,10 +25,8 @@ def _settings(record: dict) -> dict:
 
 def judge(record: dict, bands: Path = BANDS) -> pd.DataFrame:
     """Return a row per expected metric: value, low, high and `inside`."""
-    rows = [
-        (name, record[name], low, high, low <= record[name] <= high)
-        for name, (low, high) in find_bands(record, bands).items()
-    ]
+    known = find_bands(record, bands).items()
+    rows = [(name, record[name], low, high, low <= record[name] <= high) for name, (low, high) in known]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "inside"]).set_index("metric")
 
 
@@ -55,15 +50,9 @@ def write_bands(records: list[dict], metrics: tuple[str, ...], bands: Path = BAN
     rows = first["sizes"]["test"]
     room = {name: (first[name] * (1 - first[name]) / rows) ** 0.5 for name in metrics}
     seen = {name: [record[name] for record in records] for name in metrics}
-    limits = {
-        name: [round(min(seen[name]) - room[name], 4), round(max(seen[name]) + room[name], 4)] for name in metrics
-    }
-    entry = {
-        "settings": _settings(first),
-        "seeds": [record["seed"] for record in records],
-        "seen": seen,
-        "bands": limits,
-    }
+    limits = {n: [round(min(seen[n]) - room[n], 4), round(max(seen[n]) + room[n], 4)] for n in metrics}
+    seeds = [record["seed"] for record in records]
+    entry = {"settings": _settings(first), "seeds": seeds, "seen": seen, "bands": limits}
     known = read_json(bands) if bands.exists() else {}
     write_json(bands, dict(sorted((known | {first["notebook"]: entry}).items())))
     return entry

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.assets.find import ROOT
 from helpers.course.expected import judge
-from helpers.runs import RUNS, read_json
+from helpers.files import ROOT, read_json
+from helpers.runs import RUNS
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -26,6 +26,16 @@ class Outcome:
     executed: Path
     error: str | None
 
+    @property
+    def verdict(self) -> str:
+        """FAILED, OUTSIDE or inside the expected band, or "no band"."""
+        table = None if self.record is None else judge(self.record)
+        if self.error:
+            return "FAILED"
+        if table is None or table.empty:
+            return "no band"
+        return "inside" if table["inside"].all() else "OUTSIDE"
+
 
 def find_notebooks(number: str | None = None) -> list[Path]:
     """Return the numbered notebooks in order, or the one whose name begins with `number`."""
@@ -36,21 +46,9 @@ def find_notebooks(number: str | None = None) -> list[Path]:
     return found
 
 
-def list_parameters(notebook: Path) -> dict[str, dict]:
-    """Return name → default and meaning of every parameter, as papermill reads them from the tagged cell."""
-    import papermill
-
-    return {
-        name: {"default": found["default"], "meaning": found["help"]}
-        for name, found in papermill.inspect_notebook(str(notebook)).items()
-    }
-
-
 def run_headless(notebook: Path, parameters: dict | None = None, runs: Path = RUNS) -> Outcome:
     """Execute a copy of `notebook` with papermill, its output on the terminal; errors end up in the outcome.
-
-    The copy goes to `runs/<notebook>/`; so does the newest `metrics.json` that the run wrote, which is read back.
-    """
+    The copy goes to `runs/<notebook>/`; so does the newest `metrics.json` that the run wrote, which is read back."""
     import papermill
 
     folder = runs / notebook.stem
@@ -60,18 +58,12 @@ def run_headless(notebook: Path, parameters: dict | None = None, runs: Path = RU
     os.environ["COURSE_RUNS"] = str(runs)
     try:
         papermill.execute_notebook(
-            str(notebook),
-            str(executed),
-            parameters or {},
-            kernel_name="python3",
-            cwd=str(NOTEBOOKS),
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-        )
+            str(notebook), str(executed), parameters or {}, kernel_name="python3", cwd=str(NOTEBOOKS),
+            stdout_file=sys.stdout, stderr_file=sys.stderr,
+        )  # fmt: skip
     except Exception as caught:  # one broken notebook must not stop the others
-        error = f"{getattr(caught, 'ename', type(caught).__name__)}: {getattr(caught, 'evalue', caught)}".splitlines()[
-            0
-        ]
+        name, text = getattr(caught, "ename", type(caught).__name__), str(getattr(caught, "evalue", caught))
+        error = f"{name}: {text}".splitlines()[0]
     return Outcome(notebook.stem, time.time() - start, _newest_record(folder, start), executed, error)
 
 
@@ -84,16 +76,10 @@ def summary_lines(outcomes: list[Outcome]) -> list[str]:
     """Return the table that ends `make run`: notebook, time, headline metrics, inside the band or not, executed copy."""
     lines = [f"{'notebook':<24} {'time':>7}  {'accuracy':>8}  {'macro F1':>8}  {'expected':<10} executed copy"]
     for outcome in outcomes:
-        scores, verdict = ["-", "-"], "no band"
-        if outcome.record:
-            scores = [f"{outcome.record[name]:.3f}" for name in ("accuracy", "f1_macro")]
-            table = judge(outcome.record)
-            verdict = "no band" if table.empty else ("inside" if table["inside"].all() else "OUTSIDE")
-        verdict = "FAILED" if outcome.error else verdict
+        scores = [f"{outcome.record[name]:.3f}" if outcome.record else "-" for name in ("accuracy", "f1_macro")]
         path = os.path.relpath(outcome.executed, ROOT)
-        lines.append(
-            f"{outcome.notebook:<24} {outcome.seconds:>5.0f} s  {scores[0]:>8}  {scores[1]:>8}  {verdict:<10} {path}"
-        )
+        figures = f"{outcome.seconds:>5.0f} s  {scores[0]:>8}  {scores[1]:>8}"
+        lines.append(f"{outcome.notebook:<24} {figures}  {outcome.verdict:<10} {path}")
         if outcome.error:
             lines.append(f"    {outcome.error}")
     return lines
@@ -105,13 +91,8 @@ def refresh(notebook: Path) -> None:
 
     os.environ["COURSE_PROGRESS"] = "off"
     content = nbformat.read(notebook, as_version=4)
-    NotebookClient(
-        content,
-        timeout=3600,
-        kernel_name="python3",
-        record_timing=False,
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
-    ).execute()
+    where = {"metadata": {"path": str(NOTEBOOKS)}}
+    NotebookClient(content, timeout=3600, kernel_name="python3", record_timing=False, resources=where).execute()
     write_clean(content, notebook)
 
 
@@ -144,12 +125,10 @@ def extract_figures(folder: Path = ROOT / "figures") -> list[Path]:
 
 def move_repository(address: str, root: Path = ROOT) -> list[Path]:
     """Write the repository's new address, "owner/name", wherever the old one stands; return the changed files.
-
-    The old one is `bootstrap.REPOSITORY`; badges, first cells, README and contributing guide repeat it.
-    """
+    The old one is `install.REPOSITORY`; badges, first cells, README and contributing guide repeat it."""
     if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", address):
         raise ValueError(f"{address!r} is no repository on GitHub: write it as owner/name.")
-    constant = root / "helpers" / "bootstrap.py"
+    constant = root / "helpers" / "assets" / "install.py"
     old = re.search(r'^REPOSITORY = "(.+)"$', constant.read_text(encoding="utf-8"), re.MULTILINE)[1]
     changed = []
     for file in [constant, *sorted(root.glob("*.md")), *sorted((root / "notebooks").rglob("*"))]:

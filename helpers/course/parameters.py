@@ -1,80 +1,110 @@
-"""Check what a notebook's parameters were set to, before any of its work is done."""
+"""A notebook's parameters: what each means, what it may be, and what stands for None. All of it is `data/defaults.toml`.
+Every notebook calls `choose` in the cell after its parameters; `python -m helpers train` fills in its options by it."""
 
-import re
+import math
+import pkgutil
+from collections.abc import Callable
 from importlib.util import find_spec
+from types import SimpleNamespace
 
+from helpers.assets.defaults import read_notebook, read_parameters
 from helpers.assets.find import find_dataset, find_model
+from helpers.device import find_device, pick_profile
+from helpers.runs import check_run_name, library_line, open_run_folder
 
-COUNTS = (
-    "epochs",
-    "batch_size",
-    "max_length",
-    "max_train_examples",
-    "max_validation_examples",
-    "max_tokens",
-    "seeds",
-    "rank",
-    "decoder_examples",
-)
-NAMES = ("profile", "text_column", "run_name", "push_to")
 MODELS = ("model", "encoder", "decoder")
-DATASETS = ("dataset", "phrases")
-SWITCHES = ("resume", "longer_run", "show_texts", "gradient_checkpointing")
-CHOICES = {
-    "tracker": ("tensorboard", "wandb"),
-    "schedule": ("cosine", "step"),
-    "decoder_method": ("full", "lora"),
-    "loss": ("bce", "sqrt_pos_weight", "pos_weight", "focal", "asymmetric"),
-    "threshold": ("half", "global", "per_label"),
-    "keep": ("f1_macro", "loss", "f1_then_loss"),
+# kind: whether a value is of it, and what to say if it is not
+KINDS = {
+    "count": (lambda v: _is_whole(v) and v >= 1, "it must be a whole number of at least 1."),
+    "whole": (lambda v: _is_whole(v) and v >= 0, "it must be a whole number of at least 0."),
+    "seed": (lambda v: _is_whole(v) and 0 <= v < 2**32, "it must be a whole number, and not negative."),
+    "rate": (lambda v: _is_number(v) and 0 < v < 1, "it must lie between 0 and 1; try 2e-5 to 2e-4."),
+    "share": (lambda v: _is_number(v) and 0 <= v < 1, "it must be at least 0 and below 1."),
+    "size": (lambda v: _is_number(v) and 0 <= v < math.inf, "it must be a number, and not negative."),
+    "switch": (lambda v: isinstance(v, bool), "it must be True or False."),
+    "columns": (lambda v: bool(v) and isinstance(v, str | list | tuple), "it must be a column's name, or several."),
+    "text": (lambda v: isinstance(v, str) and v.strip() != "", "it must be a text, or None for the default."),
 }
+
+
+def machine() -> str:
+    """Return in one line what the notebook runs on: device, precision, attention, and the libraries' versions."""
+    return f"Running on {find_device()} · {library_line()}"
+
+
+def choose(notebook: str, given: dict, of_model: Callable[[str], dict] | None = None) -> SimpleNamespace:
+    """Return what a notebook works with: the parameters in `given` (its `globals()`), and defaults where these are None.
+
+    Checks them, picks the device, and opens the run's folder, which keeps them as `parameters.json`. `of_model` returns
+    what is known of a model by its name (`models.find_defaults`): {} of one that is not listed. The result has an attribute
+    per parameter and default, the model's revision and targets, and notebook, device, run_name, run_folder, and
+    `tracking` for `training.fit`.
+    Raises `ValueError` or `AssetError` for a value that cannot work, before any of the work is done.
+    """
+    chosen = fill_in(notebook, given, of_model)
+    chosen.device = find_device(getattr(chosen, "precision", None) or "auto")
+    chosen.tracking = {name: vars(chosen).get(name) for name in ("resume", "tracker", "tracker_project")}
+    chosen.run_name = chosen.run_name or f"{chosen.profile}-seed{chosen.seed}"
+    kept = {name: vars(chosen)[name] for name in read_notebook(notebook)["parameters"]}
+    chosen.run_folder = open_run_folder(notebook, chosen.run_name, kept)
+    return chosen
+
+
+def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None = None) -> SimpleNamespace:
+    """Return the checked parameters of `notebook` and its defaults, in the order that `data/defaults.toml` describes."""
+    table = read_notebook(notebook)
+    typed = {name: given[name] for name in table["parameters"] if given.get(name) is not None}
+    check_parameters({name: value for name, value in typed.items() if name not in MODELS})
+    profile = pick_profile(typed.get("profile", "auto"))
+    plain, belonging = {}, {}
+    for part in (table.get("all", {}), table.get(profile, {})):
+        plain |= {name: value for name, value in part.items() if name != "with"}
+        belonging |= part.get("with", {})
+    base = plain | typed
+    known = {name: of_model(base[name]) for name in MODELS if name in base} if of_model else {}
+    base |= {name: found["model"] for name, found in known.items() if found}  # the zoo's "bert" is a Hub id
+    check_parameters({name: base[name] for name in (*MODELS, "dataset") if name in base})
+    unlisted = dict.fromkeys(("revision", "targets"))  # None of a model that the zoo does not list
+    chosen = dict.fromkeys(table["parameters"]) | unlisted | base | known.get("model", {})
+    row = {name: value for name, value in known.get("model", {}).items() if name not in MODELS}
+    for name, cases in belonging.items():
+        if name not in row or row[name] != base.get(name):  # else the zoo's row is for just this, and knows it better
+            chosen |= cases.get(base.get(name), {})
+    places = {name: base[name] for name in MODELS if name in base}
+    return SimpleNamespace(**(chosen | typed | places | {"profile": profile, "notebook": notebook}))
 
 
 def check_parameters(chosen: dict) -> None:
     """Refuse parameters that cannot work, in one sentence that names the parameter. `None` always works.
-
-    Raises `ValueError`, or `AssetError` for a model or dataset that is not there; other names pass unchecked.
-    """
+    Raises `ValueError`, or `AssetError` for a model or dataset that is not there; other names pass unchecked."""
+    known = read_parameters()
     for name, value in chosen.items():
-        if value is not None:
-            _check_value(name, value)
-            if name in MODELS:
-                find_model(value)
-            if name in DATASETS:
-                find_dataset(value)
+        if value is not None and name in known:
+            _check_value(name, value, **known[name])
 
 
-def check_run_name(run_name: str) -> None:
-    """Refuse a name with anything in it that could lead out of the runs' folder."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_name):
-        raise ValueError(
-            f"run_name={run_name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit."
-        )
-
-
-def _check_value(name: str, value) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if name in COUNTS and not (whole and value >= 1):
-        raise ValueError(f"{name}={value!r}: it must be a whole number of at least 1.")
-    if name == "comparison_examples" and not (whole and value >= 0):
-        raise ValueError(f"comparison_examples={value!r}: it must be a whole number; 0 leaves the comparisons out.")
-    if name == "seed" and not (whole and 0 <= value < 2**32):
-        raise ValueError(f"seed={value!r}: it must be a whole number, and not negative.")
-    if name.endswith("learning_rate") and not (isinstance(value, int | float) and 0 < value < 1):
-        raise ValueError(f"{name}={value!r}: it must lie between 0 and 1; try 2e-5 to 2e-4.")
-    if name in SWITCHES and not isinstance(value, bool):
-        raise ValueError(f"{name}={value!r}: it must be True or False.")
-    if name in (*NAMES, *MODELS, *DATASETS) and not (isinstance(value, str) and value.strip()):
-        raise ValueError(f"{name}={value!r}: it must be a text, or None for the default.")
-    if name == "run_name":
+def _check_value(name: str, value, *, meaning: str, kind: str = "choice", choices: str | None = None) -> None:
+    if kind == "choice":
+        allowed = pkgutil.resolve_name(choices)
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}, or None.")
+        if name == "tracker" and find_spec(value) is None:
+            raise ValueError(f"tracker={value!r} is not installed: run `pip install {value}`, or use tensorboard.")
+        return
+    is_right, remedy = KINDS.get(kind, KINDS["text"])
+    if not is_right(value):
+        raise ValueError(f"{name}={value!r}: {remedy}")
+    if kind == "run_name":
         check_run_name(value)
-    if name == "profile":
-        from helpers.device import pick_profile
+    if kind == "model":
+        find_model(value)
+    if kind == "dataset":
+        find_dataset(value)
 
-        pick_profile(value)
-    if name == "label_column" and not (value and isinstance(value, str | list | tuple)):
-        raise ValueError(f"label_column={value!r}: it must be a column's name, or several joined by commas.")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(CHOICES[name])}, or None.")
-    if name == "tracker" and find_spec(value) is None:
-        raise ValueError(f"tracker={value!r} is not installed: run `pip install {value}`, or use tensorboard.")
+
+def _is_whole(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

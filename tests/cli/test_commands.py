@@ -8,10 +8,14 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from tiny import LABELS, build_model, toy_texts
 
-from helpers.assets.find import ROOT
-from helpers.cli import course
+from helpers.assets.defaults import list_parameters
+from helpers.cli import main
+from helpers.cli.app import app
+from helpers.files import ROOT
+from helpers.models import find_defaults
 from helpers.runs import LIBRARIES
 
 SETTINGS = ["--epochs", "12", "--learning-rate", "5e-3", "--batch-size", "16", "--max-length", "24"]
@@ -32,7 +36,7 @@ def command(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", stdin if isinstance(stdin, io.StringIO) else io.StringIO(stdin))
         with pytest.raises(SystemExit) as exit_:
-            course.main()
+            main()
         out, err = capsys.readouterr()
         return exit_.value.code or 0, out, err
 
@@ -168,12 +172,19 @@ def one_sentence(outcome, *, says):
         (["--dataset", "missing.csv"], "There is no file or folder 'missing.csv'"),
         (["--model", "./nowhere"], "There is no file or folder './nowhere'"),
         (["--model", "no-such-model"], "Unknown model 'no-such-model'"),
-        (["--method", "prompt"], "method='prompt' is unknown: use one of full, lora."),
+        (["--method", "prompt"], "method='prompt' is unknown: use one of probe, lora, qlora, full, or None."),
         (["--pooling", "max"], "pooling='max' is unknown"),
         (["--epochs", "0"], "epochs=0"),
         (["--max-length", "2"], "max_length=2"),
         (["--run-name", "../up"], "run_name='../up'"),
         (["--max-train-examples", "3"], "max_train_examples=3 is too few for 3 labels."),
+        (["--dropout", "1"], "dropout=1.0"),
+        (["--weight-decay", "-1"], "weight_decay=-1.0"),
+        (["--warmup", "1"], "warmup=1.0"),
+        (["--patience", "0"], "patience=0"),
+        (["--precision", "fp32"], "precision='fp32' is unknown: use one of auto, bf16, fp16, no"),
+        (["--schedule", "linear"], "schedule='linear' is unknown"),
+        (["--tracker", "mlflow"], "tracker='mlflow' is unknown"),
     ],
 )
 def test_train_refuses_in_one_sentence_and_writes_nothing(command, tiny_model, tmp_path, options, says):
@@ -225,3 +236,81 @@ def test_lora_is_merged_so_that_the_saved_model_needs_no_base(trained, tiny_mode
     assert not (run / "model" / "adapter_config.json").exists()
     status, out, _ = command("evaluate", "--run", run)
     assert f"accuracy   {record['accuracy']:.3f}" in out
+
+
+def test_every_option_of_train_is_a_parameter_of_the_course():
+    (train,) = [command for command in typer.main.get_command(app).commands.values() if command.name == "train"]
+    parameters, tutorial = list_parameters("cli"), list_parameters("01_modernbert_tutorial")
+    assert [option.name for option in train.params] == list(parameters)
+    for option in train.params:
+        found = parameters[option.name]
+        assert option.opts[0] == f"--{option.name.replace('_', '-')}"
+        assert option.help.startswith(found["meaning"])
+        assert found["default"] == "None" or option.help.endswith(f"; by default {found['default']}")
+        assert option.default is None, "what was not typed is filled in by the table"
+        assert option.required == (option.name in ("model", "dataset"))
+        assert option.name not in tutorial or tutorial[option.name]["meaning"] == found["meaning"]
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (["--model", "minilm"], {"model": "all-MiniLM-L6-v2", "revision": None}),
+        (["--model", "MiniLM", "--epochs", "1"], {"model": "all-MiniLM-L6-v2", "epochs": 1}),
+        (["--model", "smollm2", "--no-resume"], {"model": "SmolLM2-135M-Instruct", "method": "lora", "batch_size": 8}),
+        (["--model", "smollm2", "--method", "full"], {"method": "full", "rank": 16}),
+    ],
+    ids=" ".join,
+)
+def test_a_model_by_its_short_name_brings_its_settings(command, tmp_path, monkeypatch, options, expected):
+    asked = {}
+
+    def train_run(corpus, recipe, folder, **others):
+        asked.update(vars(recipe) | vars(recipe.training) | others)
+        raise ValueError("enough.")
+
+    monkeypatch.setattr("helpers.training.train_run", train_run)
+    data = write_csv(tmp_path / "my.csv", own_rows(60))
+    columns = ["--text-column", "message", "--label-column", "mood"]
+    assert command("train", "--dataset", data, *columns, *options)[2] == "Error: enough.\n"
+    listed = find_defaults(asked["model"])
+    expected = {name: listed[name] for name in ("learning_rate", "pooling", "epochs", "method")} | expected
+    assert {name: asked[name] for name in expected} == expected
+    assert asked["resume"] == ("--no-resume" not in options)
+    (folder,) = (tmp_path / "runs" / "cli").iterdir()
+    assert folder.name == f"my-{asked['model']}-seed0"
+
+
+@pytest.fixture(scope="module")
+def with_every_option(tiny_model, tmp_path_factory):
+    """A run with options that no other test sets: curves, no model. 10 s."""
+    folder = tmp_path_factory.mktemp("options")
+    data = write_csv(folder / "my.csv", own_rows(60), ("text", "label"))
+    options = (
+        "--tracker tensorboard --tracker-project mine --no-save-model --dropout 0.2 --weight-decay 0 --warmup 0.2 "
+    )
+    options += (
+        "--patience 1 --precision no --max-tokens 256 --schedule step --pooling last --seed 7 --run-name all --epochs 2"
+    )
+    environment = os.environ | {"COURSE_RUNS": str(folder / "runs"), "COURSE_PROGRESS": "off", "OMP_NUM_THREADS": "1"}
+    asked = ["train", "--model", str(tiny_model), "--dataset", str(data), *options.split()]
+    done = subprocess.run([sys.executable, "-m", "helpers", *asked], cwd=ROOT, env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return folder / "runs" / "cli" / "all"
+
+
+def test_options_end_up_in_the_run_s_configuration(with_every_option):
+    config = json.loads((with_every_option / "config.json").read_text())
+    training = {"weight_decay": 0.0, "warmup": 0.2, "patience": 1, "max_tokens": 256, "schedule": "step", "seed": 7}
+    assert {name: config["training"][name] for name in training} == training
+    assert (config["dropout"], config["pooling"], config["training"]["epochs"]) == (0.2, "last", 2)
+    record = json.loads((with_every_option / "metrics.json").read_text())
+    assert (record["precision"], record["seed"], record["pooling"]) == ("no", 7, "last")
+
+
+def test_curves_are_kept_and_a_model_that_is_not_wanted_is_not(with_every_option, command):
+    curves = list(with_every_option.rglob("events.out.tfevents*"))
+    assert curves and all("mine" in path.parts for path in curves)
+    assert not list(with_every_option.rglob("*.safetensors"))
+    assert (with_every_option / "predictions.csv").exists()
+    one_sentence(command("evaluate", "--run", with_every_option), says="holds no saved classifier")

@@ -1,16 +1,23 @@
 """What must hold of the notebooks as they are committed, besides that their outputs can be reproduced."""
 
 import ast
+import contextlib
+import inspect
 import platform
 import re
 import shutil
+from functools import reduce
+from importlib import import_module
 
 import nbformat
 import pytest
 
-from helpers.assets.find import ROOT
+from helpers.assets.defaults import list_parameters
 from helpers.assets.install import REPOSITORY
-from helpers.course.notebooks import find_notebooks, list_parameters, move_repository
+from helpers.course import choose
+from helpers.course.notebooks import find_notebooks, move_repository
+from helpers.files import ROOT
+from helpers.models import find_defaults
 
 SHARED_PARAMETERS = {"profile", "dataset", "text_column", "label_column", "max_train_examples", "seed", "run_name"}
 each_notebook = pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
@@ -18,6 +25,16 @@ each_notebook = pytest.mark.parametrize("path", find_notebooks(), ids=lambda pat
 
 def code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def after_parameters(path) -> list:
+    """Return the code cells that follow the parameters cell."""
+    cells = code_cells(path)
+    return cells[1 + next(i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", [])) :]
+
+
+def whole_source(path) -> ast.Module:
+    return ast.parse("\n".join(cell.source for cell in code_cells(path)))
 
 
 @each_notebook
@@ -85,13 +102,131 @@ def test_widget_state_is_found_and_ordinary_output_is_not():
 
 
 @each_notebook
-def test_parameters_are_flat_literals_with_a_meaning(path):
+def test_parameters_cell_is_the_table_in_data_defaults(path):
     (cell,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
-    for statement in ast.parse(cell.source).body:
-        ast.literal_eval(statement.value)
-    parameters = list_parameters(path)
+    parameters = list_parameters(path.stem)
+    assert cell.source.splitlines() == [f"{name} = None  # {found['meaning']}" for name, found in parameters.items()]
     assert set(parameters) >= SHARED_PARAMETERS
     assert all(found["meaning"] for found in parameters.values())
+
+
+def names_bound_by(tree: ast.AST) -> list[str]:
+    """Return the names that running `tree` at a notebook's top level leaves behind; functions keep theirs to themselves."""
+    found = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.alias):
+            found.append((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.append(node.id)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            found.append(node.name)
+        elif isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            continue
+        found += [] if isinstance(node, ast.FunctionDef | ast.ClassDef) else names_bound_by(node)
+    return found
+
+
+def test_all_ways_to_bind_a_name_are_seen():
+    source = """
+import a.b, c as d
+e, (f, *g) = h.i = 1, (2, 3)
+for j in k: l: int = 1
+with m() as n: o += 1
+def p(q): r = 1
+if (s := 1): del t
+[u for u in v]; w = lambda x: x
+try: pass
+except E as y: pass
+"""
+    assert sorted(names_bound_by(ast.parse(source))) == sorted("adefgjlnopstwy")
+
+
+@each_notebook
+def test_no_parameter_s_name_is_used_again(path):
+    # `choose` reads these names: run again, it would take what a later cell left in them for what the learner typed.
+    bound = {name for cell in after_parameters(path) for name in names_bound_by(ast.parse(cell.source))}
+    assert bound & set(list_parameters(path.stem)) == set()
+
+
+@each_notebook
+def test_plumbing_is_short(path):
+    choosing, *rest = after_parameters(path)
+    assert f'chosen = course.choose("{path.stem}", globals(), models.find_defaults)' in choosing.source
+    (finishing,) = [cell for cell in rest if "course.finish(" in cell.source]
+    lengths = [len(cell.source.splitlines()) for cell in (choosing, finishing)]
+    assert max(lengths) <= 8, lengths
+    source = "\n".join(cell.source for cell in code_cells(path))
+    assert "if method in" not in source and 'in ("lora", "qlora")' not in source
+
+
+@each_notebook
+def test_what_is_asked_of_chosen_is_there_for_every_model(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
+    nodes = [node for node in ast.walk(whole_source(path)) if isinstance(node, ast.Attribute)]
+    asked = {node.attr for node in nodes if ast.unparse(node.value) == "chosen"}
+    for profile in ("laptop", "gpu"):
+        given = dict.fromkeys(("model", "encoder", "decoder"), str(tmp_path)) | {"profile": profile}
+        assert asked <= set(vars(choose(path.stem, given, find_defaults)))
+
+
+def imported_from_helpers(path) -> dict[str, object]:
+    """Return what a notebook imports from `helpers`, by the name that it goes by there."""
+    found = {}
+    for node in ast.walk(whole_source(path)):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "helpers":
+            for alias in node.names:
+                home = import_module(node.module)
+                thing = getattr(home, alias.name, None) or import_module(f"{node.module}.{alias.name}")
+                found[alias.asname or alias.name] = thing
+    return found
+
+
+@each_notebook
+def test_few_names_are_imported_from_helpers(path):
+    assert len(imported_from_helpers(path)) <= 9
+
+
+def find_misuse(tree: ast.Module, known: dict[str, object]) -> list[str]:
+    """Return what a notebook asks of the rooms in `known` that their contents pages lack, and keywords that none takes."""
+    found = []
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and inspect.ismodule(known.get(node.value.id))
+        ):
+            room = known[node.value.id]
+            if node.attr not in getattr(room, "__all__", vars(room)):
+                found.append(f"{ast.unparse(node)} is not there")
+        if not isinstance(node, ast.Call) or ast.unparse(node.func).split(".")[0] not in known:
+            continue
+        first, *rest = ast.unparse(node.func).split(".")
+        with contextlib.suppress(AttributeError, ValueError):  # said above; an exception has no signature
+            parameters = inspect.signature(reduce(getattr, rest, known[first])).parameters.values()
+            takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+            unknown = {keyword.arg for keyword in node.keywords if keyword.arg} - {p.name for p in parameters}
+            found += [] if takes_any else [f"{ast.unparse(node.func)} knows no {name}" for name in sorted(unknown)]
+    return found
+
+
+@each_notebook
+def test_what_is_asked_of_a_room_is_on_its_contents_page(path):
+    # Seconds instead of the minutes that running the notebook takes, and the branches of the gpu profile are seen as well.
+    assert find_misuse(whole_source(path), imported_from_helpers(path)) == []
+
+
+def test_misuse_of_a_room_is_found():
+    from helpers import models
+    from helpers.files import write_table
+
+    source = "models.load(a)\nmodels.lod(a)\nmodels.load_classifier(a, devise=1)\nwrite_table(b, tabel=c)\nother.x(y=1)"
+    assert set(find_misuse(ast.parse(source), {"models": models, "write_table": write_table})) == {
+        "models.lod is not there",
+        "models.load_classifier knows no devise",
+        "write_table knows no tabel",
+    }
 
 
 @each_notebook
@@ -135,10 +270,10 @@ def test_one_command_moves_the_course(tmp_path):
     for path in ROOT.glob("*.md"):
         shutil.copy(path, tmp_path)
     changed = move_repository("new-owner/new.name", tmp_path)
-    assert {path.name for path in changed} >= {"bootstrap.py", *(path.name for path in find_notebooks())}
+    assert {path.name for path in changed} >= {"install.py", *(path.name for path in find_notebooks())}
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or REPOSITORY.encode() not in path.read_bytes(), path
-    assert 'REPOSITORY = "new-owner/new.name"' in (tmp_path / "helpers" / "bootstrap.py").read_text()
+    assert 'REPOSITORY = "new-owner/new.name"' in (tmp_path / "helpers" / "assets" / "install.py").read_text()
     for path in find_notebooks():
         before, after = nbformat.read(path, 4), nbformat.read(tmp_path / "notebooks" / path.name, 4)
         assert [c.get("outputs") for c in after.cells] == [c.get("outputs") for c in before.cells]

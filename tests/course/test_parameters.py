@@ -9,10 +9,10 @@ from headless import reduced_parameters, run_notebook
 from standin_content import write_model
 from tiny import toy_texts
 
-from helpers.assets.find import AssetError
-from helpers.course.notebooks import find_notebooks, list_parameters
-from helpers.course.parameters import check_parameters
-from helpers.runs import fill_in, open_run_folder
+from helpers.assets.defaults import read_notebook, read_parameters
+from helpers.course.notebooks import find_notebooks
+from helpers.course.parameters import check_parameters, choose
+from helpers.exceptions import AssetError
 
 # name: values that cannot work
 BAD = {
@@ -36,7 +36,16 @@ BAD = {
     "seed": [-1, 1.5, "x", 2**40],
     "run_name": ["../outside", "", "a b", 5],
     "resume": ["yes", 1],
-    "tracker": ["mlflow", 5],
+    "tracker": ["mlflow", 5, ["tensorboard"]],
+    "tracker_project": ["", 5],
+    "save_model": ["yes", 1],
+    "weight_decay": [-0.01, "small", float("inf"), True],
+    "warmup": [-0.1, 1.0, "short"],
+    "dropout": [-0.1, 1.0, "some"],
+    "patience": [0, -1, 1.5],
+    "precision": ["fp32", 16],
+    "method": ["prompt", 5],
+    "pooling": ["max", 5],
     "schedule": ["linear", 5],
     "decoder_method": ["qlora-ish", 5],
     "longer_run": ["yes", 1],
@@ -47,7 +56,7 @@ BAD = {
     "comparison_examples": [-1, 0.5],
     "loss": ["hinge", 5],
     "threshold": ["best", 0.4],
-    "keep": ["accuracy", 5],
+    "keep": ["f1_best", 5],
     "gradient_checkpointing": ["yes", 1],
     "push_to": ["", 5],
 }  # fmt: skip
@@ -66,27 +75,40 @@ def test_a_value_that_cannot_work_is_refused_by_name(name, value):
     assert name in str(caught.value) or repr(value)[:40] in str(caught.value)
 
 
-def test_the_default_of_every_parameter_is_none_or_works():
+def test_every_parameter_of_the_course_is_among_them():
+    assert set(BAD) == set(read_parameters())
+
+
+def test_none_always_works():
     check_parameters(dict.fromkeys(BAD))
-    for notebook in find_notebooks():
-        defaults = {name: found["default"] for name, found in list_parameters(notebook).items()}
-        check_parameters({name: json.loads(_json(default)) for name, default in defaults.items()})
 
 
-def _json(literal: str) -> str:
-    words = {"None": "null", "True": "true", "False": "false"}
-    return words.get(literal, literal.replace("'", '"'))
-
-
-def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
-    chosen = fill_in({"epochs": 3, "dataset": "moments"}, dataset=None, epochs=None, seed=4, run_name=None)
-    folder = open_run_folder("01", "x", chosen, runs=tmp_path)
-    assert json.loads((folder / "parameters.json").read_text()) == {
+def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
+    chosen = choose("00_start_here", {"profile": "laptop", "seed": 4, "unrelated": 1})
+    assert chosen.run_folder == tmp_path / "00_start_here" / "laptop-seed4"
+    assert json.loads((chosen.run_folder / "parameters.json").read_text()) == {
+        "profile": "laptop",
+        "model": "all-MiniLM-L6-v2",
         "dataset": "moments",
-        "epochs": 3,
+        "text_column": None,
+        "label_column": "emotion",
+        "max_train_examples": None,
         "seed": 4,
-        "run_name": None,
+        "run_name": "laptop-seed4",
     }
+
+
+def test_what_was_chosen_names_device_and_tracking_as_well(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
+    given = {"profile": "laptop", "run_name": "mine", "precision": "no", "resume": False, "tracker_project": "tests"}
+    chosen = choose("01_modernbert_tutorial", given)
+    assert (chosen.notebook, chosen.run_folder.name, chosen.device.precision) == (
+        "01_modernbert_tutorial",
+        "mine",
+        "no",
+    )
+    assert chosen.tracking == {"resume": False, "tracker": None, "tracker_project": "tests"}
 
 
 class Notebook:
@@ -95,7 +117,7 @@ class Notebook:
     def __init__(self, path):
         cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
         number = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
-        last = next(i for i, cell in enumerate(cells) if "open_run_folder(" in cell.source)
+        last = next(i for i, cell in enumerate(cells) if "course.choose(" in cell.source)
         self.parameters = cells[number].source
         self.derived = "\n".join(cell.source for cell in cells[number + 1 : last + 1])
         self.imported: dict = {}
@@ -112,7 +134,7 @@ class Notebook:
 
 @pytest.fixture(scope="module", params=find_notebooks(), ids=lambda path: path.stem)
 def notebook(request):
-    return request.param.stem, set(list_parameters(request.param)), Notebook(request.param)
+    return request.param.stem, set(read_notebook(request.param.stem)["parameters"]), Notebook(request.param)
 
 
 def test_every_notebook_refuses_bad_parameters_before_any_work(notebook, tmp_path, monkeypatch):

@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import runs
+from helpers import files, runs
 from helpers.course import exercises, expected
 from helpers.course.exercises import check_answer, check_function, check_letters
 from helpers.device import Device
 from helpers.evaluation.metrics import compute_metrics
-from helpers.progress import ProgressBar
+from helpers.runs import ProgressBar
 
 CPU = Device("cpu", "a test CPU", "no", "eager")
 LABELS = ["sad", "glad"]
+EXERCISES = exercises.read_exercises()
 SCHEMA = (
     "schema_version notebook model revision method dataset sizes seed device precision accuracy f1_macro f1_micro f1_weighted "
     "per_class intervals train_seconds samples_per_second peak_memory_bytes parameters_total parameters_trainable libraries"
@@ -70,7 +71,7 @@ def test_run_name_that_could_leave_the_folder_is_refused(name, tmp_path):
 def test_atomic_path_replaces_the_content(tmp_path):
     path = tmp_path / "new folder" / "a.txt"
     for text in ("old", "new"):
-        with runs.atomic_path(path) as temporary:
+        with files.atomic_path(path) as temporary:
             assert temporary.parent == path.parent and temporary.suffix == ".txt"
             temporary.write_text(text)
         assert path.read_text() == text
@@ -82,7 +83,7 @@ def test_failure_inside_atomic_path_changes_nothing(old, tmp_path):
     path = tmp_path / "a.txt"
     if old:
         path.write_text(old)
-    with pytest.raises(KeyboardInterrupt), runs.atomic_path(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), files.atomic_path(path) as temporary:
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
     assert {name: (tmp_path / name).read_text() for name in os.listdir(tmp_path)} == ({"a.txt": "old"} if old else {})
@@ -90,28 +91,28 @@ def test_failure_inside_atomic_path_changes_nothing(old, tmp_path):
 
 def test_atomically_written_file_is_as_readable_as_any_other(tmp_path):
     (tmp_path / "plain.json").write_text("{}")
-    runs.write_json(tmp_path / "atomic.json", {})
+    files.write_json(tmp_path / "atomic.json", {})
     assert (tmp_path / "atomic.json").stat().st_mode == (tmp_path / "plain.json").stat().st_mode
 
 
 def test_json_is_written_as_readable_utf8(tmp_path):
-    path = runs.write_json(tmp_path / "a.json", {"text": "für 😀", "rows": [1, 2]})
+    path = files.write_json(tmp_path / "a.json", {"text": "für 😀", "rows": [1, 2]})
     assert "für 😀" in path.read_text(encoding="utf-8")
     assert json.loads(path.read_text(encoding="utf-8")) == {"text": "für 😀", "rows": [1, 2]}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float64("nan")])
 def test_json_refuses_what_is_not_json_and_keeps_the_old_file(value, tmp_path):
-    path = runs.write_json(tmp_path / "a.json", {"loss": 1.5})
+    path = files.write_json(tmp_path / "a.json", {"loss": 1.5})
     with pytest.raises(ValueError):
-        runs.write_json(path, {"loss": value})
+        files.write_json(path, {"loss": value})
     assert json.loads(path.read_text()) == {"loss": 1.5}
     assert os.listdir(tmp_path) == ["a.json"]
 
 
 def test_table_survives_commas_quotes_newlines_and_emoji(tmp_path):
     table = pd.DataFrame({"text": ['he said "no", twice', "two\nlines", "😀 naïve"], "confidence": [0.5, 0.25, 1.0]})
-    path = runs.write_table(tmp_path / "a.csv", table)
+    path = files.write_table(tmp_path / "a.csv", table)
     pd.testing.assert_frame_equal(pd.read_csv(path), table)
 
 
@@ -340,13 +341,13 @@ def untried(*arguments):
     return None
 
 
-@pytest.mark.parametrize("name, exercise", exercises.EXERCISES.items(), ids=list(exercises.EXERCISES))
+@pytest.mark.parametrize("name, exercise", EXERCISES.items(), ids=list(EXERCISES))
 def test_untried_exercise_of_the_course_says_how_to_begin(name, exercise, capsys):
     exercises.check(name, untried if "cases" in exercise else None)
     assert capsys.readouterr().out == f"Not tried yet. {exercise['start']}\n"
 
 
-@pytest.mark.parametrize("name, exercise", exercises.EXERCISES.items(), ids=list(exercises.EXERCISES))
+@pytest.mark.parametrize("name, exercise", EXERCISES.items(), ids=list(EXERCISES))
 def test_typical_mistake_in_an_exercise_of_the_course_gets_its_own_hint(name, exercise, capsys):
     for typical, hint in exercise.get("hints", {}).items():
         exercises.check(name, "".join(set(exercise["letters"]) ^ {typical}) if "letters" in exercise else typical)
@@ -357,7 +358,7 @@ def test_typical_mistake_in_an_exercise_of_the_course_gets_its_own_hint(name, ex
 
 @pytest.mark.parametrize("cases", [True, False], ids=["number for a function", "function for a number"])
 def test_answer_of_the_wrong_kind_gets_a_verdict_and_does_not_raise(cases, capsys):
-    name = next(name for name, exercise in exercises.EXERCISES.items() if ("cases" in exercise) == cases)
+    name = next(name for name, exercise in EXERCISES.items() if ("cases" in exercise) == cases)
     exercises.check(name, 0.5 if cases else untried)
     assert capsys.readouterr().out.startswith("Not yet")
 

@@ -6,13 +6,14 @@ import pytest
 from headless import reduced_parameters, run_notebook
 from standin_hub import TOKEN, StandInHub
 
+from helpers.assets.defaults import read_notebook
 from helpers.assets.find import read_manifest
-from helpers.course.notebooks import find_notebooks, list_parameters
+from helpers.course.notebooks import find_notebooks
 
 PINNED = {name: entry["revision"] for name, entry in read_manifest()["hub"].items()}
 
 
-# Besides the reduced ones, a value other than the default for every parameter that leaves model and dataset as they are.
+# Besides the reduced ones, a value other than the default for the parameters that leave model and dataset as they are.
 OTHER = {
     "profile": "gpu",
     "learning_rate": 1e-3,
@@ -21,6 +22,14 @@ OTHER = {
     "run_name": "from-hub",
     "resume": False,
     "tracker": "tensorboard",
+    "tracker_project": "tests",
+    "weight_decay": 0.1,
+    "warmup": 0.3,
+    "dropout": 0.2,
+    "patience": 2,
+    "precision": "no",
+    "max_tokens": 1024,
+    "save_model": False,
 }
 
 
@@ -38,8 +47,13 @@ def test_the_gpu_profile_runs_from_the_hub(notebook, tmp_path):
     assert all("/" in record["dataset"] and record["device"].endswith("cores") for record in done.records())
     # What was set is in the result: every parameter of the notebook, and the value that was given.
     chosen = [json.loads(path.read_text(encoding="utf-8")) for path in done.runs.rglob("parameters.json")]
-    assert chosen and all(set(found) == set(list_parameters(notebook)) for found in chosen)
+    assert chosen and all(set(found) == set(read_notebook(notebook.stem)["parameters"]) for found in chosen)
     assert all(found[name] == value for found in chosen for name, value in parameters.items())
+    assert all(record["precision"] == "no" for record in done.records() if "precision" in parameters)
+    if "tracker" in parameters:
+        assert any("tests" in path.parts for path in done.runs.rglob("events.out.tfevents*"))
+    if "save_model" in parameters:
+        assert not (done.runs / notebook.stem / "from-hub" / "model").exists()
     # Every file came from the pinned revision, and none of them is a pickle or a program.
     for path in files:
         kind = "datasets" if path.startswith("/datasets/") else "models"

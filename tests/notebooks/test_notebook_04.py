@@ -6,10 +6,10 @@ from headless import Headless, run_notebook
 from standin_hub import TOKEN, USER, StandInHub
 from test_kaggle import test_rows, train_rows, write_csv
 
-from helpers.assets.find import ROOT
 from helpers.data.columns import ELEVEN_EMOTIONS
 from helpers.data.kaggle import check_submission, read_questions
-from helpers.models.classifier import load_saved_classifier
+from helpers.files import ROOT
+from helpers.models import load
 from helpers.models.zoo import find_defaults
 
 NOTEBOOK = ROOT / "notebooks" / "04_lora_multilabel.ipynb"
@@ -57,7 +57,7 @@ def test_a_zoo_model_by_its_name_on_a_kaggle_folder(competition, tmp_path):
     (folder,) = (tmp_path / "runs" / "04_lora_multilabel").iterdir()
     questions = read_questions(competition, NAMES)
     assert "9 rows, IDs in the order of test.csv" in check_submission(folder / "submission.csv", questions, NAMES)
-    _, _, settings = load_saved_classifier(folder / "model")
+    _, _, settings = load(folder / "model")
     assert len(settings["thresholds"]) == 11 and settings["max_length"] == 32
     assert record["sizes"]["train"] + record["sizes"]["validation"] + record["sizes"]["test"] == 150
 

@@ -1,0 +1,29 @@
+"""The end of a notebook in one call: record, history, predictions and curves in the run's folder, and the result card."""
+
+import shutil
+
+from helpers.course.expected import print_card
+from helpers.plots import plot_history
+from helpers.runs import complete_run, metrics_record, save_figure
+
+
+def finish(chosen, corpus, scores, *, method: str, model: str | None = None, result=None, **extra) -> dict:
+    """Complete the run that `course.choose` opened, print its expected-result card, and return its record.
+
+    `scores` (`evaluation.score`) are those of the test split, `result` is what `training.fit` returned; `model` names what
+    was scored if it was not the chosen one. `extra` adds the notebook's own keys to `metrics.json`, or replaces some.
+    With `save_model=False` the models go. The folder is given up: the run is over.
+    """
+    record = metrics_record(
+        notebook=chosen.notebook, model=model or chosen.model, revision=None if model else chosen.revision, method=method,
+        dataset=chosen.dataset, sizes=corpus.splits.num_rows, metrics=scores.metrics, intervals=scores.intervals,
+        seed=chosen.seed, device=chosen.device, result=result, **extra,
+    )  # fmt: skip
+    if result is not None:
+        save_figure(plot_history(result.history, result.step_losses), chosen.run_folder, "history")
+    if not getattr(chosen, "save_model", True) and not getattr(chosen, "push_to", None):
+        for model in sorted(chosen.run_folder.glob("**/model")):
+            shutil.rmtree(model)
+    complete_run(chosen.run_folder, record, corpus.splits["test"]["text"], scores, result)
+    print_card(record)
+    return record
