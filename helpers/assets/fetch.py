@@ -95,6 +95,7 @@ def _dequantize_gguf(file: Path, folder: Path) -> None:
     options = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
     AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **options).save_pretrained(folder)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+    file.unlink()  # 98 MB that nothing reads any more
 
 
 def prefetch_from_hub(name: str, cache: Path = CACHE) -> dict:

@@ -39,7 +39,7 @@ def fit(
                 set_rate(run.optimizer, learning_rate_at(state.step, run.steps_total, config))
                 loss = accumulate_gradients(run, rows, loss_function)
                 require_finite(loss, state, config)  # one bad step would spoil all weights, and the checkpoint too
-                run.accelerator.clip_grad_norm_(run.model.parameters(), config.clip_norm)  # a rare batch must not tear
+                run.accelerator.clip_grad_norm_(run.model.parameters(), config.clip_norm)  # no batch may throw them
                 run.optimizer.step()
                 run.optimizer.zero_grad()  # gradients add up: the next step must begin with none
                 state.finish_step(loss)
@@ -76,5 +76,5 @@ def require_finite(loss: float, state: TrainingState, config: TrainingConfig) ->
     if not math.isfinite(loss):
         raise TrainingError(
             f"The loss is {loss} at step {state.step + 1} (epoch {state.epoch + 1}). Lower learning_rate (now "
-            f"{config.learning_rate:g}), or train in fp32: find_device(precision='no'). The last checkpoint is whole."
+            f"{config.learning_rate:g}), or train in fp32: precision='no'. The last checkpoint is whole."
         )
