@@ -182,12 +182,10 @@ def test_targets_are_a_list(tmp_path):
     assert find_defaults("gemma-2b", tmp_path / "zoo.csv")["targets"] == ["q_proj", "v_proj"]
 
 
-def test_methods_are_checked():
+def test_generation_is_another_notebook_s():
     assert require_method("qlora", "x") == "qlora"
     with pytest.raises(ValueError, match="notebook 05's: classify with it by method='qlora'"):
         require_method("generation", "Qwen2.5-1.5B")
-    with pytest.raises(ValueError, match="'dora' is unknown: use one of probe, lora, qlora, full"):
-        require_method("dora", "x")
 
 
 # Memory -----------------------------------------------------------------------------------------------------------------

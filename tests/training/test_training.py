@@ -25,7 +25,7 @@ from helpers.models.batches import collate
 from helpers.models.classifier import TextClassifier, count_parameters
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
-from helpers.training import checkpoints, session
+from helpers.training import checkpoints, processes, session
 from helpers.training.config import TrainingConfig, best_epoch, learning_rate_at, make_optimizer, plan_steps
 from helpers.training.loop import fit
 from helpers.training.losses import default_loss
@@ -840,7 +840,7 @@ def test_tensorboard_gets_figures_at_the_end(models, tmp_path, multilabel):
 
 
 def test_a_run_that_was_stopped_after_its_last_epoch_is_tracked_to_its_end(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "finish_trackers", lambda *parts: interrupt())
+    monkeypatch.setattr(processes, "finish_trackers", lambda *parts: interrupt())
     with pytest.raises(InterruptionError):
         toy_fit(new_classifier(models["bert"]), run_folder=tmp_path, tracker="tensorboard", tracker_project="first")
     monkeypatch.undo()
