@@ -25,7 +25,7 @@ def save(classifier, tokenizer, folder: str | Path, **settings) -> Path:
     own = {name: getattr(classifier, name) for name in ("label_names", "multilabel", "pooling")}
     own["dropout"] = classifier.dropout.p
     with atomic_folder(folder) as work:
-        if hasattr(classifier, "peft_config"):
+        if not isinstance(classifier, TextClassifier):  # a PeftModel around one
             own |= {"base": classifier.base, "revision": classifier.revision, "four_bit": is_four_bit(classifier)}
             _write_adapter(classifier, work)
         else:
