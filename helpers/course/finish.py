@@ -7,8 +7,8 @@ from helpers.plots import plot_history
 from helpers.runs import complete_run, metrics_record, save_figure
 
 
-def finish(chosen, corpus, scores, *, method: str, model: str | None = None, result=None, **extra) -> dict:
-    """Complete the run that `course.choose` opened, print its expected-result card, and return its record.
+def finish(chosen, corpus, scores, *, method: str, model: str | None = None, result=None, **extra) -> None:
+    """Complete the run that `course.choose` opened, and print its expected-result card.
 
     `scores` (`evaluation.score`) are those of the test split, `result` is what `training.fit` returned; `model` names what
     was scored if it was not the chosen one. `extra` adds the notebook's own keys to `metrics.json`, or replaces some.
@@ -26,4 +26,3 @@ def finish(chosen, corpus, scores, *, method: str, model: str | None = None, res
             shutil.rmtree(model)
     complete_run(chosen.run_folder, record, corpus.splits["test"]["text"], scores, result)
     print_card(record)
-    return record

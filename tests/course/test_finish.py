@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 from helpers.course import choose, finish
 from helpers.data.corpus import LoadedData
 from helpers.evaluation import score
-from helpers.files import ROOT
+from helpers.files import ROOT, read_json
 from helpers.runs import open_run_folder
 from helpers.training.config import TrainingConfig, TrainingResult
 
@@ -48,12 +48,18 @@ def chosen(tmp_path, monkeypatch):
     return found
 
 
+def recorded(chosen, *parts, **settings) -> dict:
+    """Finish the run and return what it wrote."""
+    assert finish(chosen, *parts, **settings) is None, "a notebook would show it"
+    return read_json(chosen.run_folder / "metrics.json")
+
+
 def names_in(folder) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {".lock"}
 
 
 def test_record_history_predictions_and_curves_are_written(chosen):
-    record = finish(chosen, CORPUS, SCORES, method="full fine-tuning", result=make_result())
+    record = recorded(chosen, CORPUS, SCORES, method="full fine-tuning", result=make_result())
     assert names_in(chosen.run_folder) == {
         "parameters.json", "metrics.json", "history.csv", "predictions.csv", "figures/history.png",
         "model/classifier.json",
@@ -73,11 +79,11 @@ def test_record_history_predictions_and_curves_are_written(chosen):
 
 def test_a_baseline_has_neither_history_nor_curves(chosen):
     chosen.revision = "0" * 40
-    record = finish(chosen, CORPUS, SCORES, model="counting-words", method="baseline")
+    record = recorded(chosen, CORPUS, SCORES, model="counting-words", method="baseline")
     assert {"history.csv", "figures/history.png"}.isdisjoint(names_in(chosen.run_folder))
     assert record["model"] == "counting-words" and record["train_seconds"] is None
     assert record["revision"] is None, "the revision is that of the chosen model"
-    assert finish(chosen, CORPUS, SCORES, method="full", result=make_result())["revision"] == "0" * 40
+    assert recorded(chosen, CORPUS, SCORES, method="full", result=make_result())["revision"] == "0" * 40
 
 
 def test_several_labels_per_text(chosen):
@@ -90,7 +96,7 @@ def test_several_labels_per_text(chosen):
 
 def test_a_notebook_adds_keys_and_replaces_some(chosen):
     result = make_result()
-    record = finish(chosen, CORPUS, SCORES, method="full", result=result, temperature=1.5, epochs=9, accuracy=0.25)
+    record = recorded(chosen, CORPUS, SCORES, method="full", result=result, temperature=1.5, epochs=9, accuracy=0.25)
     assert (record["temperature"], record["epochs"], record["accuracy"]) == (1.5, 9, 0.25)
     assert json.loads((chosen.run_folder / "metrics.json").read_text())["accuracy"] == 0.25
 
