@@ -1,4 +1,4 @@
-"""The notebooks as files: find them, list their parameters, execute them headlessly, refresh their stored outputs."""
+"""The notebooks as files: find them, execute them headlessly, refresh their stored outputs."""
 
 import os
 import re

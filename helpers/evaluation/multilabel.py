@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, multilabel_confusion_matrix
 
-from helpers.evaluation.intervals import resample_label_f1
+from helpers.evaluation.intervals import TAILS, resample_label_f1
 from helpers.evaluation.metrics import compute_metrics, per_class_table
 
 
@@ -68,7 +68,7 @@ def label_table(
 
     draws = resample_label_f1(draw, samples, labels, [predictions])
     table = per_class_table(metrics).rename(columns={"support": "rows"})
-    table["low"], table["high"] = np.quantile(draws, [0.025, 0.975], axis=0)
+    table["low"], table["high"] = np.quantile(draws, TAILS, axis=0)
     pairs = zip(labels.T, probability.T, strict=True)
     table["average precision"] = [average_precision_score(y, p) if y.any() else np.nan for y, p in pairs]
     return table[["rows", "precision", "recall", "f1", "low", "high", "average precision"]]

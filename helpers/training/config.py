@@ -18,6 +18,13 @@ CLOSE_ENOUGH = 0.01  # macro F1 that "f1_then_loss" gives up for a lower loss
 SCHEDULES = ("cosine", "step")
 
 
+def pick_settings(cls, chosen, changes: dict) -> dict:
+    """Return what the dataclass `cls` is made with: its fields from `chosen`, then `changes`; None keeps a default."""
+    given = {field.name: vars(chosen).get(field.name) for field in dataclasses.fields(cls)}
+    given |= changes  # not picked from: a change that is no setting is a slip, and `cls` refuses it
+    return {name: value for name, value in given.items() if value is not None}
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """Every setting of a training run, with a default that suits a small encoder and a few thousand texts."""
@@ -38,9 +45,7 @@ class TrainingConfig:
     @classmethod
     def of(cls, chosen, **changes) -> "TrainingConfig":
         """Return the configuration that a notebook's `chosen` parameters make, with `changes`; None is the default."""
-        given = {field.name: vars(chosen).get(field.name) for field in dataclasses.fields(cls)}
-        given |= changes  # not picked from: a change that is no setting is a slip, and `cls` refuses it
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        return cls(**pick_settings(cls, chosen, changes))
 
     def __post_init__(self):
         """Refuse settings that cannot work, before any work is done."""

@@ -20,7 +20,7 @@ from helpers.models.classifier import POOLINGS
 from helpers.models.pretrained import METHODS, load_classifier, load_tokenizer
 from helpers.models.saving import save
 from helpers.runs import complete_run, is_main_process, metrics_record
-from helpers.training.config import TrainingConfig, TrainingResult
+from helpers.training.config import TrainingConfig, TrainingResult, pick_settings
 from helpers.training.loop import fit
 from helpers.training.processes import count_processes, predict_logits_together
 
@@ -44,9 +44,7 @@ class Recipe:
     @classmethod
     def of(cls, chosen, training: TrainingConfig, **changes) -> "Recipe":
         """Return the recipe that `chosen` parameters make, with `changes`; what they do not name keeps its default."""
-        given = {field.name: vars(chosen).get(field.name) for field in dataclasses.fields(cls)} | changes
-        given = {name: value for name, value in given.items() if value is not None}
-        return cls(**given | {"training": training})
+        return cls(**pick_settings(cls, chosen, changes) | {"training": training})
 
     def __post_init__(self):
         """Refuse what cannot work, before any work is done."""
