@@ -33,7 +33,7 @@ def repository(address: Annotated[str, typer.Argument(help="where the course liv
 
 
 def parameters(number: Annotated[str, typer.Argument(help="the notebook's number, e.g. 01")]):
-    """List what `papermill -p` and `run -p` take for a notebook: name, meaning, [default]."""
+    """List what `papermill -p` and `run -p` take for a notebook: name, meaning and default."""
     from helpers.assets.defaults import list_parameters
     from helpers.course.notebooks import find_notebooks
 
