@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from importlib.metadata import version
@@ -90,6 +91,8 @@ def complete_run(folder: Path, record: dict, texts, scores, result=None) -> None
 def finish_run(folder: Path, record: dict) -> None:
     """Write `metrics.json`, with which a run is complete, and give the folder up: an open notebook keeps nobody out."""
     write_json(folder / "metrics.json", record)
+    for checkpoint in list(folder.rglob("checkpoint")):  # all is written: nothing will be gone on with
+        shutil.rmtree(checkpoint, ignore_errors=True)
     if lock := _claimed.pop(folder.resolve(), None):
         lock.release(force=True)
 

@@ -39,12 +39,12 @@ def attribute_tokens(classifier, tokenizer, text: str, *, label: int, max_length
     blank = torch.where(special, ids, torch.full_like(ids, tokenizer.pad_token_id))
 
     def score(token_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        logits = classifier(token_ids, attention_mask)
+        logits = classifier(token_ids, attention_mask).logits
         others = (logits.sum(dim=1) - logits[:, label]) / (logits.shape[1] - 1)
         return logits[:, label] - others  # (batch,)
 
     with modes_restored(classifier):
-        gradients = LayerIntegratedGradients(score, classifier.backbone.get_input_embeddings())
+        gradients = LayerIntegratedGradients(score, classifier.get_input_embeddings())
         values = gradients.attribute(
             ids, baselines=blank, additional_forward_args=(mask,), n_steps=steps, internal_batch_size=32
         ).sum(dim=2)  # (1, length, hidden) -> (1, length)

@@ -13,7 +13,7 @@ import torch
 
 from helpers.device import Device
 from helpers.models.batches import EncodedTexts
-from helpers.models.classifier import pool
+from helpers.models.classifier import final_layer, pool
 from helpers.models.predict import compute_rows
 
 # Each rule leaves out what looks alike but means something else: "not only", "can't help", "nothing but", "as well as".
@@ -75,19 +75,26 @@ def find_types(texts, *, train_texts, train_labels, truncated: np.ndarray) -> pd
 def embed_texts(
     classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int | None = None
 ) -> np.ndarray:
-    """Return the pooled vector of each text, `(rows, hidden)` in fp32: what the classifier's head sees of it."""
+    """Return the vector of each text, `(rows, hidden)` in fp32: what the classifier's last layer sees of it."""
 
     def embed(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden = classifier.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return pool(hidden, attention_mask, classifier.pooling)  # (batch, hidden)
+        classifier(input_ids=input_ids, attention_mask=attention_mask)
+        vectors = seen.pop()
+        return (
+            vectors if vectors.ndim == 2 else pool(vectors, attention_mask, "last")
+        )  # a decoder's head reads all places
 
-    width = classifier.backbone.config.hidden_size
-    return compute_rows(embed, classifier, encoded, (width,), device, max_tokens=max_tokens)
+    seen, layer = [], final_layer(classifier)
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        return compute_rows(embed, classifier, encoded, (layer.in_features,), device, max_tokens=max_tokens)
+    finally:
+        hook.remove()
 
 
 def logits_of(classifier, vectors: np.ndarray) -> np.ndarray:
-    """Return the head's fp32 logits `(rows, labels)` for pooled `vectors`, so that one pass gives vectors and logits."""
-    head = classifier.head
+    """Return the last layer's fp32 logits `(rows, labels)` for `vectors`, so that one pass gives vectors and logits."""
+    head = final_layer(classifier)
     with torch.inference_mode():
         return head(torch.from_numpy(vectors).to(head.weight.device)).float().cpu().numpy()
 

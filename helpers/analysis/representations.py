@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from helpers.device import Device
 from helpers.models.batches import EncodedTexts
-from helpers.models.classifier import POOLINGS, pool
+from helpers.models.classifier import POOLINGS, backbone_of, pool
 from helpers.models.predict import compute_rows, evaluation_mode, modes_restored
 
 
@@ -35,11 +35,12 @@ def pooled_features(
     """Return for every pooling the vectors `(rows, hidden)` that `classifier`'s backbone gives, from one pass over the texts."""
 
     def pool_each_way(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden = classifier.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        hidden = backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
         ways = [pool(hidden, attention_mask, name) for name in POOLINGS]
         return torch.stack(ways, dim=1)  # (batch, poolings, hidden)
 
-    shape = (len(POOLINGS), classifier.backbone.config.hidden_size)
+    backbone = backbone_of(classifier)
+    shape = (len(POOLINGS), backbone.config.hidden_size)
     vectors = compute_rows(pool_each_way, classifier, encoded, shape, device, max_tokens=max_tokens)
     return {name: vectors[:, i] for i, name in enumerate(POOLINGS)}
 

@@ -38,6 +38,8 @@ def _find_sentence(name: str, error: Exception) -> str | None:
     if isinstance(error, SafetensorError):
         return f"The weights of {name!r} are no readable safetensors file: fetch or copy them again."
     if isinstance(error, ValueError | RuntimeError):
+        if "ignore_mismatched_sizes" in str(error) or "size mismatch" in str(error):
+            return f"The weights of {name!r} do not fit its config.json: copy or train it anew."
         if "trust_remote_code" in str(error) or "scripts are no longer supported" in str(error):
             return f"{name!r} would run Python code of its own, which the course does not: choose another."
         return None

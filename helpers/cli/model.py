@@ -18,7 +18,9 @@ if TYPE_CHECKING:  # imported where they are used, so that `--help` waits for no
     from helpers.evaluation import Scores
 
 TYPES = {"count": int, "whole": int, "seed": int, "rate": float, "share": float, "size": float, "switch": bool}
-Run = Annotated[Path, typer.Option(help="a run folder, or the model folder inside it")]
+Run = Annotated[
+    str, typer.Option("--model", "--run", help="a trained classifier: a run's folder, one of another origin, a Hub id")
+]
 
 
 def make_signature(notebook: str) -> inspect.Signature:
@@ -49,9 +51,10 @@ train.__signature__ = make_signature("cli")
 def train_lines(given: dict) -> Iterator[str]:
     """Train as the options `given` say; yield what is to be printed. Nothing is written before all input was checked."""
     from helpers.course.parameters import fill_in
-    from helpers.data import load_data, take_examples
+    from helpers.data import load_data, relabel, take_examples
     from helpers.device import find_device
-    from helpers.models import find_defaults, load_tokenizer
+    from helpers.models import find_defaults, load_tokenizer, plan_labels
+    from helpers.models.batches import require_length
     from helpers.runs import open_run_folder
     from helpers.training import Recipe, TrainingConfig, train_run
     from helpers.training.processes import main_process_first
@@ -65,9 +68,15 @@ def train_lines(given: dict) -> Iterator[str]:
     with main_process_first(device):
         corpus = load_data(chosen.dataset, seed=chosen.seed, **columns)
         corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
-        load_tokenizer(chosen.model, revision=recipe.revision)  # a model that cannot be had is found out now
+        tokenizer = load_tokenizer(chosen.model, revision=recipe.revision)  # one that cannot be had is found out now
+        require_length(tokenizer, recipe.max_length)
+        where = {"pooling": recipe.pooling, "revision": recipe.revision}
+        plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
         folder = open_run_folder("cli", chosen.run_name or f"{slug}-seed{chosen.seed}")
     yield from corpus.notes
+    if plan.kind != "new":
+        yield plan.sentence
+    corpus = relabel(corpus, plan.names)
     sizes = ", ".join(f"{name} {rows:,}" for name, rows in corpus.splits.num_rows.items())
     yield f"{sizes} · {', '.join(corpus.label_names)}"
     kept = {name: getattr(chosen, name) for name in ("save_model", "resume", "tracker", "tracker_project")}
@@ -78,24 +87,24 @@ def train_lines(given: dict) -> Iterator[str]:
 
 
 def evaluate(
-    run: Run,
+    model: Run,
     dataset: Annotated[str | None, typer.Option(help="by default the run's own")] = None,
     text_column: str | None = None,
     label_column: str | None = None,
     split: Annotated[str, typer.Option(help="train, validation, test or all")] = "test",
 ):
-    """Score a saved run on its own data's test split, or on other data."""
+    """Score a trained classifier on its run's own data's test split, or on other data."""
     columns = {"text_column": text_column, "label_column": label_column}
-    scores, notes = evaluate_run(run, dataset=dataset, split=split, **columns)
+    scores, notes = evaluate_run(model, dataset=dataset, split=split, **columns)
     print("\n".join([*notes, *score_lines(scores)]))
 
 
-def evaluate_run(folder: str | Path, *, dataset: str | None = None, split: str = "test", **columns):
-    """Return the scores and notes of a saved run on `split` of its own dataset, or of another one.
+def evaluate_run(model: str | Path, *, dataset: str | None = None, split: str = "test", **columns):
+    """Return the scores and notes of a trained classifier on `split` of its run's own dataset, or of another one.
 
     `split` may be "all"; `columns` may name text_column and label_column. Another dataset may have fewer labels than the
-    model, but none that the model does not know.
-    Raises `FileNotFoundError` for a folder without a model, `DataError` for data that do not fit.
+    model, but none that the model does not know; labels that are called LABEL_0, LABEL_1, … are taken for the data's.
+    Raises `AssetError` for what holds no trained classifier, `DataError` for data that do not fit.
     """
     from datasets import concatenate_datasets
 
@@ -106,42 +115,46 @@ def evaluate_run(folder: str | Path, *, dataset: str | None = None, split: str =
 
     if split not in (*SPLITS, "all"):
         raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
-    folder = Path(folder)
-    predictor = Predictor.load(folder)
-    own = folder / "config.json"
+    predictor = Predictor.load(model)
+    own = Path(model) / "config.json"
     config = read_json(own) if own.exists() else {}
     if dataset is None:
         if "dataset_location" not in config:
-            raise FileNotFoundError(f"{folder} does not say on which data it was trained: name some with --dataset.")
+            raise FileNotFoundError(f"{model} does not say on which data it was trained: name some with --dataset.")
         dataset = config["dataset_location"]
         columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
     corpus = load_data(dataset, seed=config.get("training", {}).get("seed", 0), **columns)
     rows = concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
-    labels = _in_the_models_order(rows, corpus, predictor)
+    labels, names = _in_the_models_order(rows, corpus, predictor)
+    notes = list(corpus.notes)
+    if names != predictor.label_names:
+        notes.append(f"The model calls its labels {', '.join(predictor.label_names)}: taken for {', '.join(names)}.")
     probability = predictor.predict_probabilities(rows["text"])
-    return score(labels, probability, predictor.label_names, thresholds=predictor.thresholds), corpus.notes
+    return score(labels, probability, names, thresholds=predictor.thresholds), notes
 
 
 def _in_the_models_order(rows, corpus: "LoadedData", predictor: "Predictor"):
-    """Return the labels of `rows` as the model numbers them."""
+    """Return the labels of `rows` as the model numbers them, and what the data call the model's labels."""
     import numpy as np
 
     from helpers.data import DataError
+    from helpers.models import match_labels
 
-    if corpus.multilabel != predictor.classifier.multilabel:
+    if corpus.multilabel != predictor.multilabel:
         kinds = ("one label per text", "several labels per text")
-        raise DataError(
-            f"The model gives {kinds[predictor.classifier.multilabel]}, the data have {kinds[corpus.multilabel]}."
-        )
-    unknown = [name for name in corpus.label_names if name not in predictor.label_names]
-    if unknown:
-        raise DataError(f"The model knows no label {unknown[0]!r}: it has {', '.join(predictor.label_names)}.")
-    place = np.array([predictor.label_names.index(name) for name in corpus.label_names])
+        raise DataError(f"The model gives {kinds[predictor.multilabel]}, the data have {kinds[corpus.multilabel]}.")
+    places = match_labels(corpus.label_names, predictor.label_names)
+    if None in places:
+        unknown = corpus.label_names[places.index(None)]
+        raise DataError(f"The model knows no label {unknown!r}: it has {', '.join(predictor.label_names)}.")
+    names = list(predictor.label_names)
+    for place, name in zip(places, corpus.label_names, strict=True):
+        names[place] = name
     if not corpus.multilabel:
-        return place[np.asarray(rows["label"])]
-    labels = np.zeros((len(rows), len(predictor.label_names)), dtype=np.int64)
-    labels[:, place] = np.asarray(rows["labels"])
-    return labels
+        return np.array(places)[np.asarray(rows["label"])], names
+    labels = np.zeros((len(rows), len(names)), dtype=np.int64)
+    labels[:, places] = np.asarray(rows["labels"])
+    return labels, names
 
 
 def score_lines(scores: "Scores") -> list[str]:
@@ -156,7 +169,7 @@ def score_lines(scores: "Scores") -> list[str]:
 
 
 def predict(
-    run: Run,
+    model: Run,
     text: Annotated[list[str] | None, typer.Argument(help="without any: from standard input, or asked for")] = None,
     file: Annotated[Path | None, typer.Option(help="a .csv or .tsv file of any length, also .gz")] = None,
     text_column: Annotated[str | None, typer.Option(help="the file's column with the texts")] = None,
@@ -167,9 +180,9 @@ def predict(
 
     if (file is None) != (output is None) or (file is None and text_column) or (file and text):
         raise ValueError(
-            "A file is predicted into a file: predict --run FOLDER --file IN.csv --output OUT.csv, no text."
+            "A file is predicted into a file: predict --model FOLDER --file IN.csv --output OUT.csv, no text."
         )
-    predictor = Predictor.load(run)
+    predictor = Predictor.load(model)
     if file:
         print("\n".join(predict_file_lines(predictor, file, output, text_column)))
         return
@@ -181,7 +194,9 @@ def predict(
         if warning:
             typer.echo(warning, err=True)
     if not answered and not sys.stdin.isatty():
-        raise ValueError('No text came: give one as an argument, `predict --run FOLDER "text"`, or pipe some lines in.')
+        raise ValueError(
+            'No text came: give one as an argument, `predict --model FOLDER "text"`, or pipe some lines in.'
+        )
 
 
 def predict_file_lines(predictor: "Predictor", source: Path, target: Path, text_column: str | None) -> list[str]:

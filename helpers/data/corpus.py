@@ -40,6 +40,25 @@ def to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], l
     return Dataset.from_dict(content, features=Features(features))
 
 
+def relabel(data: LoadedData, names: list[str]) -> LoadedData:
+    """Return `data` with its labels numbered as in `names`, which hold all of its own and may hold more."""
+    if names == data.label_names:
+        return data
+    places = np.array([names.index(name) for name in data.label_names])
+    splits = {}
+    for name, split in data.splits.items():
+        column = "labels" if data.multilabel else "label"
+        old, feature = np.asarray(split[column]), ClassLabel(names=names)
+        if data.multilabel:
+            wide, feature = np.zeros((len(split), len(names)), np.float32), List(Value("float32"), length=len(names))
+            wide[:, places] = old
+        new = list(wide) if data.multilabel else places[old]
+        others = [other for other in split.column_names if other not in ("text", column)]
+        splits[name] = split.remove_columns(column).add_column(column, new, feature=feature)
+        splits[name] = splits[name].select_columns(["text", column, *others])
+    return replace(data, splits=DatasetDict(splits), label_names=list(names))
+
+
 def take_examples(
     data: LoadedData, max_train_examples: int | None, seed: int = 0, max_validation_examples: int | None = None
 ) -> LoadedData:

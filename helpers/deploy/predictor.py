@@ -9,6 +9,7 @@ import numpy as np
 from helpers.device import Device, find_device
 from helpers.evaluation.metrics import decide, probabilities
 from helpers.models.batches import EncodedTexts, encode_texts
+from helpers.models.classifier import is_multilabel, label_names
 from helpers.models.predict import predict_logits
 from helpers.models.saving import load
 
@@ -35,21 +36,25 @@ class Predictor:
         self.tokenizer = tokenizer
         settings = settings or {}
         self.max_length = settings.get("max_length") or 128
-        self.thresholds = np.asarray(settings.get("thresholds", 0.5))
-        self.temperature = settings.get("temperature", 1.0)
+        self.thresholds = np.asarray(0.5 if settings.get("thresholds") is None else settings["thresholds"])
+        self.temperature = settings.get("temperature", 1.0)  # of a saved model, it is built into the last layer
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: Device | None = None) -> "Predictor":
-        """Return the predictor of a run folder, or of the `model` folder inside it.
-        Raises `FileNotFoundError` for a folder without a saved model."""
-        inside, device = Path(folder) / "model", device or find_device(precision="no")
-        found = inside if (inside / "classifier.json").exists() else Path(folder)
-        return cls(*load(found, device=device), device=device)
+    def load(cls, model: str | Path, *, revision: str | None = None, device: Device | None = None) -> "Predictor":
+        """Return the predictor of a trained classifier of any origin, as `models.load` finds it: a run's folder, a folder
+        that another library wrote, a Hub id. Raises `AssetError` for a model without a trained head."""
+        device = device or find_device(precision="no")
+        return cls(*load(model, revision=revision, device=device), device=device)
 
     @property
     def label_names(self) -> list[str]:
         """The labels in the order of the model's logits."""
-        return self.classifier.label_names
+        return label_names(self.classifier)
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether several labels may be true of one text."""
+        return is_multilabel(self.classifier)
 
     def predict_probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Return probabilities `(texts, labels)`, calibrated by the temperature if one was stored."""
@@ -76,12 +81,11 @@ class Predictor:
 
     def _score(self, encoded: EncodedTexts) -> np.ndarray:
         logits = predict_logits(self.classifier, encoded, self.device)
-        return probabilities(logits / self.temperature, multilabel=self.classifier.multilabel)
+        return probabilities(logits / self.temperature, multilabel=self.multilabel)
 
     def _describe(self, text: str, row: np.ndarray, *, truncated: bool) -> Prediction:
-        multilabel = self.classifier.multilabel
-        chosen = decide(row[None], multilabel=multilabel, thresholds=self.thresholds)[0]
-        if multilabel:
+        chosen = decide(row[None], multilabel=self.multilabel, thresholds=self.thresholds)[0]
+        if self.multilabel:
             label = ",".join(name for name, on in zip(self.label_names, chosen, strict=True) if on) or "none"
             confidence = float(np.where(chosen == 1, row, 1 - row).min())
         else:

@@ -20,7 +20,7 @@ def push_to_hub(run_folder: str | Path, repository: str, *, private: bool = True
     from huggingface_hub import HfApi, get_token
 
     folder = Path(run_folder) / "model"
-    for needed in ("metrics.json", "model/classifier.json"):
+    for needed in ("metrics.json", "model/config.json"):
         if not (folder.parent / needed).exists():
             raise FileNotFoundError(f"{folder.parent} has no {needed}: finish a run that saves its model first.")
     if repository.count("/") != 1:

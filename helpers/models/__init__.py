@@ -6,15 +6,21 @@ from helpers.models.baseline import make_baseline
 from helpers.models.batches import (
     collate, encode_split, encode_texts, make_batches, padding_share, select_rows,
 )  # fmt: skip
-from helpers.models.classifier import POOLINGS, TextClassifier, count_parameters, pool
+from helpers.models.classifier import (
+    POOLINGS, TextClassifier, backbone_of, count_parameters, final_layer, head_parts, is_multilabel, label_names, pool,
+    pooling_of, set_labels,
+)  # fmt: skip
+from helpers.models.heads import LabelPlan, match_labels, plan_labels
+from helpers.models.origins import load_tokenizer
 from helpers.models.predict import predict_logits
-from helpers.models.pretrained import METHODS, load_classifier, load_tokenizer
+from helpers.models.pretrained import HEADS, METHODS, load_classifier
 from helpers.models.saving import load, save
 from helpers.models.zoo import find_defaults, read_zoo, require_method
 
 __all__ = [
-    "METHODS", "POOLINGS", "TextClassifier", "collate", "count_parameters", "encode_split",
-    "encode_texts", "find_defaults", "load", "load_classifier", "load_tokenizer", "make_baseline", "make_batches",
-    "padding_share", "pool", "predict_logits", "read_zoo", "require_method", "save", "select_rows",
+    "HEADS", "METHODS", "POOLINGS", "LabelPlan", "TextClassifier", "backbone_of", "collate", "count_parameters",
+    "encode_split", "encode_texts", "final_layer", "find_defaults", "head_parts", "is_multilabel", "label_names", "load",
+    "load_classifier", "load_tokenizer", "make_baseline", "make_batches", "match_labels", "padding_share", "plan_labels",
+    "pool", "pooling_of", "predict_logits", "read_zoo", "require_method", "save", "select_rows", "set_labels",
     "use_gradient_checkpointing",
 ]  # fmt: skip

@@ -4,41 +4,63 @@ LoRA (Hu et al., 2021) freezes a matrix W and learns a thin product B A beside i
 the frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 04, section 7.
 """
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from helpers.device import Device, find_device
-from helpers.models.classifier import TextClassifier
+from helpers.models.classifier import TextClassifier, backbone_of, head_parts
 
 
 def add_lora(
-    classifier: TextClassifier, *, rank: int = 16, alpha: int | None = None, targets: list[str] | None = None,
-    dropout: float = 0.0, seed: int = 0,
+    classifier: nn.Module, *, rank: int = 16, alpha: int | None = None, targets: list[str] | None = None,
+    dropout: float = 0.0, seed: int = 0, also: list[str] | None = None,
 ):  # fmt: skip
     """Return `classifier` as a `PeftModel` in which only thin matrices beside the `targets`, and the head, are trained.
 
     `targets` are names of linear layers ("q_proj"), by default all of the backbone's; `alpha` (2 x rank by default)
     scales the product: it is multiplied by alpha / rank. The head is new, so it must be trained and saved as well:
-    `modules_to_save`. At first B is zero: the logits are those of the classifier as it was.
-    Raises `ValueError` for a target that the backbone does not have.
+    `modules_to_save`, with what else is new (`also`). At first B is zero: the logits are those of the classifier as it
+    was. Raises `ValueError` for a target that the backbone does not have.
     """
     from peft import LoraConfig, get_peft_model
 
-    found = list_linear_layers(classifier.backbone)
+    backbone, trained = backbone_of(classifier), [*head_parts(classifier), *(also or [])]
+    found = list_linear_layers(backbone)
     targets = found if targets is None else list(targets)
     missing = [name for name in targets if name not in found]
     if missing or not targets:
-        named, kind = ", ".join(map(repr, missing)) or "at all", type(classifier.backbone).__name__
+        named, kind = ", ".join(map(repr, missing)) or "at all", type(backbone).__name__
         raise ValueError(f"LoRA finds no linear layer {named} in {kind}: it has {', '.join(found) or 'none'}.")
     if not isinstance(rank, int) or rank < 1:
         raise ValueError(f"rank={rank!r}: it must be a whole number of at least 1; 8 to 64 are usual.")
     torch.manual_seed(seed)  # the initial A
     config = LoraConfig(
-        r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=targets, modules_to_save=["head"]
-    )
-    return get_peft_model(classifier, config)
+        r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=targets, modules_to_save=trained,
+        task_type=None if isinstance(classifier, TextClassifier) else "SEQ_CLS",  # so that peft's own classes open it
+        base_model_name_or_path=classifier.config._name_or_path, revision=getattr(classifier.config, "base_revision", None),
+    )  # fmt: skip
+    with quiet_peft():
+        return keep_training_in_fp32(get_peft_model(classifier, config))
+
+
+@contextlib.contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Keep off the page that the newest transformers gives another name to what peft asks for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def keep_training_in_fp32(adapted: nn.Module) -> nn.Module:
+    """Return `adapted`, in place with all that is trained in fp32, whatever the frozen weights rest in."""
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
 
 
 def list_linear_layers(backbone: nn.Module) -> list[str]:
@@ -46,9 +68,10 @@ def list_linear_layers(backbone: nn.Module) -> list[str]:
     return sorted({name.split(".")[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)})
 
 
-def four_bit_config(device: Device | None = None):
+def four_bit_config(device: Device | None = None, *, keep: list[str] | None = None):
     """Return QLoRA's quantisation: NF4 (16 levels placed for bell-shaped weights), scales quantised too.
-    Weights rest in 4 bits and are expanded, block by block, to `device`'s precision for each matrix product."""
+    Weights rest in 4 bits and are expanded, block by block, to `device`'s precision for each matrix product; modules
+    to `keep` stay as they are: the head, which is trained."""
     from transformers import BitsAndBytesConfig
 
     precisions = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
@@ -57,26 +80,27 @@ def four_bit_config(device: Device | None = None):
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=precisions[(device or find_device()).precision],
+        llm_int8_skip_modules=keep,
     )
 
 
 def is_four_bit(classifier: nn.Module) -> bool:
     """Return whether the backbone rests in 4 bits."""
-    return bool(getattr(classifier.backbone, "is_loaded_in_4bit", False))
+    return any(getattr(parameter, "quant_state", None) is not None for parameter in classifier.parameters())
 
 
 def use_gradient_checkpointing(classifier: nn.Module, *, on: bool = True) -> None:
     """Keep only each layer's input for the backward pass and compute the rest again there: less memory, more time.
     Chen et al., *Training Deep Nets with Sublinear Memory Cost* (2016)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the newest transformers has another name for it
+    backbone = backbone_of(classifier)
+    with quiet_peft():
         if on:
-            classifier.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         else:
-            classifier.backbone.gradient_checkpointing_disable()
+            backbone.gradient_checkpointing_disable()
 
 
-def merge_lora(classifier) -> TextClassifier:
+def merge_lora(classifier) -> nn.Module:
     """Return an ordinary classifier whose weights are W + B A: as fast as without an adapter, and as large to store.
     The adapted model is used up. Raises `ValueError` for a 4-bit base: the sum would be rounded to 16 levels again."""
     if is_four_bit(classifier):
@@ -84,4 +108,4 @@ def merge_lora(classifier) -> TextClassifier:
             "The base is in 4 bits, and merging would round the adapter away: save it, then merge "
             "load(folder, four_bit=False)."
         )
-    return classifier.merge_and_unload()
+    return classifier.float().merge_and_unload()

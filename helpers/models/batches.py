@@ -36,7 +36,9 @@ class EncodedTexts:
 
 
 def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts:
-    """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too."""
+    """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too.
+    Raises `ValueError` for a `max_length` that is more than the tokenizer's model can read."""
+    require_length(tokenizer, max_length)
     texts = list(texts)
     full = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
     cut = np.array([len(ids) > max_length for ids in full], dtype=bool)
@@ -50,6 +52,15 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
         labels = np.asarray(labels)
         labels = labels.astype(np.int64 if labels.ndim == 1 else np.float32)
     return EncodedTexts(full, pad_id, labels, cut)
+
+
+def require_length(tokenizer, max_length: int) -> None:
+    """Raise `ValueError` if the model of `tokenizer` has fewer places than `max_length`."""
+    if max_length > tokenizer.model_max_length:
+        raise ValueError(
+            f"max_length={max_length}: this model reads at most {tokenizer.model_max_length} tokens. Set max_length to "
+            f"{tokenizer.model_max_length} or less; longer texts lose their end."
+        )
 
 
 def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:

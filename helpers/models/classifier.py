@@ -1,39 +1,53 @@
-"""A classifier on any transformer backbone: pooled hidden states, dropout, one linear layer.
-Taught in notebook 01, step 5; its poolings in notebook 02, section 2."""
+"""A classifier: a transformer with a last linear layer whose rows belong to the labels.
+
+Where an architecture's own `…ForSequenceClassification` reads a text as wanted, the classifier is that class, and every
+tool of the ecosystem knows it; `TextClassifier` is for the other ways of pooling. Taught in notebook 01, step 5; the
+poolings in notebook 02, section 2.
+"""
 
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 POOLINGS = ("cls", "mean", "last")
 
 
 class TextClassifier(nn.Module):
-    """`backbone` (any Hugging Face `AutoModel`) with a linear head on one pooled vector per text.
+    """`backbone` (any Hugging Face `AutoModel`) with a linear layer on one pooled vector per text.
 
     `pooling` says which vector: "cls" the first token's, "mean" the average over the real tokens, "last" the last real
-    token's (the only one that has seen the whole text in a decoder).
+    token's (the only one that has seen the whole text in a decoder). The labels are those of `backbone.config`, as
+    `set_labels` writes them. It answers to the names that Hugging Face's own classes answer to.
     """
 
-    def __init__(self, backbone: nn.Module, label_names: list[str], *, multilabel: bool, pooling: str, dropout: float):
+    def __init__(self, backbone: nn.Module, *, pooling: str, dropout: float = 0.1):
         super().__init__()
         if pooling not in POOLINGS:
             raise ValueError(f"pooling={pooling!r} is unknown: use one of {', '.join(POOLINGS)}.")
         if getattr(backbone, "pooler", None) is not None:
-            backbone.pooler = None  # BERT's own pooling head: never used here, so never trained
-        self.backbone = backbone
-        self.pooling = pooling
-        self.label_names = list(label_names)
-        self.multilabel = multilabel
+            backbone.pooler = None  # BERT's own pooling layer: not used here, so never trained
+        self.backbone, self.config = backbone, backbone.config
+        self.config.pooling, self.config.classifier_dropout = pooling, dropout
+        self.name_or_path = self.config._name_or_path  # where it came from, as peft asks for it
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(backbone.config.hidden_size, len(label_names))
+        self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return logits `(batch, labels)` for token ids and mask, both `(batch, length)`."""
-        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
-        pooled = pool(output.last_hidden_state, attention_mask, self.pooling)  # (batch, hidden)
-        return self.head(self.dropout(pooled))
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **ignored) -> SequenceClassifierOutput:
+        """Return `logits` `(batch, labels)` for token ids and mask, both `(batch, length)`."""
+        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled = pool(hidden, attention_mask, self.config.pooling)  # (batch, hidden)
+        return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The transformer without its last layer, as Hugging Face calls it."""
+        return self.backbone
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the table of token vectors."""
+        return self.backbone.get_input_embeddings()
 
 
 def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
@@ -46,6 +60,67 @@ def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> to
         return hidden[torch.arange(len(hidden), device=hidden.device), last]
     mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (batch, length, 1)
     return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+
+
+def label_names(classifier) -> list[str]:
+    """Return the names of the labels in the order of the logits."""
+    return [classifier.config.id2label[i] for i in range(classifier.config.num_labels)]
+
+
+def is_multilabel(classifier) -> bool:
+    """Return whether several labels may be true of one text."""
+    return classifier.config.problem_type == "multi_label_classification"
+
+
+def set_labels(config, names: list[str], *, multilabel: bool) -> None:
+    """Write the labels into a model's configuration, where `pipeline` and `Trainer` look for them."""
+    config.id2label = dict(enumerate(names))  # the number of labels follows
+    config.label2id = {name: i for i, name in enumerate(names)}
+    config.problem_type = "multi_label_classification" if multilabel else "single_label_classification"
+
+
+def pooling_of(classifier) -> str:
+    """Return which vector of a text the classifier reads: one of `POOLINGS`, or "native", the architecture's own way."""
+    named = (getattr(classifier.config, name, None) for name in ("pooling", "classifier_pooling"))
+    return next(filter(None, named), "native")
+
+
+def plain_model(classifier) -> nn.Module:
+    """Return the classifier itself, without an adapter's wrapper."""
+    return classifier.get_base_model() if hasattr(classifier, "get_base_model") else classifier
+
+
+def backbone_of(classifier) -> nn.Module:
+    """Return the transformer inside, whose `last_hidden_state` the head reads."""
+    return plain_model(classifier).base_model
+
+
+def backbone_prefix(classifier) -> str:
+    """Return how the names of the backbone's parameters begin, e.g. "bert."."""
+    plain = plain_model(classifier)
+    return next(f"{name}." for name, child in plain.named_children() if child is plain.base_model)
+
+
+def head_parts(classifier) -> list[str]:
+    """Return the names of the modules that stand on the backbone and hold weights, e.g. ["classifier"]."""
+    plain = plain_model(classifier)
+    children = ((name, child) for name, child in plain.named_children() if child is not plain.base_model)
+    return [name for name, child in children if next(child.parameters(), None) is not None]
+
+
+def final_layer_name(classifier) -> str:
+    """Return the name, inside the plain model, of the linear layer whose rows are the labels."""
+    plain, prefix = plain_model(classifier), backbone_prefix(classifier)
+    return [
+        name
+        for name, module in plain.named_modules()  # an adapter keeps the layer that it replaced, unused
+        if isinstance(module, nn.Linear) and not name.startswith(prefix) and "original_module" not in name
+    ][-1]
+
+
+def final_layer(classifier) -> nn.Linear:
+    """Return the linear layer whose rows are the labels."""
+    return plain_model(classifier).get_submodule(final_layer_name(classifier))
 
 
 class ByteDropout(nn.Dropout):
@@ -76,18 +151,6 @@ def use_byte_dropout(module: nn.Module) -> None:
             setattr(module, name, ByteDropout(child.p))
         else:
             use_byte_dropout(child)
-
-
-def build_classifier(
-    backbone: nn.Module, label_names: list[str], *, device=None, base: str | None = None, revision: str | None = None,
-    **own,
-) -> TextClassifier:  # fmt: skip
-    """Return a `TextClassifier` with its `own` settings, faster dropout if `device` is a CPU, and its base's name."""
-    classifier = TextClassifier(backbone, label_names, **own)
-    classifier.base, classifier.revision = base, revision  # an adapter's folder must say what it stands on
-    if device is not None and device.kind == "cpu":
-        use_byte_dropout(classifier)
-    return classifier
 
 
 @dataclass(frozen=True)

@@ -53,4 +53,8 @@ def predict_logits(
     classifier, encoded: EncodedTexts, device: Device | None = None, *, max_tokens: int | None = None
 ) -> np.ndarray:
     """Return fp32 logits `(rows, labels)` in the order of `encoded`, batch by batch as in `compute_rows`."""
-    return compute_rows(classifier, classifier, encoded, (len(classifier.label_names),), device, max_tokens=max_tokens)
+
+    def compute(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return classifier(input_ids=input_ids, attention_mask=attention_mask).logits
+
+    return compute_rows(compute, classifier, encoded, (classifier.config.num_labels,), device, max_tokens=max_tokens)

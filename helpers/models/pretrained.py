@@ -1,31 +1,18 @@
-"""A new classifier from pretrained weights, ready to train by one of four methods, and its tokenizer.
+"""A classifier ready to train by one of four methods: from a pretrained backbone, or from whatever was trained before.
 Taught in notebook 01, step 5, and notebook 04, section 7."""
 
 import torch
 
-from helpers.assets.find import find_model
-from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
-from helpers.models.adapters import add_lora, four_bit_config
-from helpers.models.classifier import build_classifier
+from helpers.models.adapters import add_lora, merge_lora
+from helpers.models.classifier import POOLINGS, backbone_of
+from helpers.models.heads import fit_labels
+from helpers.models.origins import find_origin
+from helpers.models.saving import load_adapter
+from helpers.models.weights import load_whole
 
 METHODS = ("probe", "lora", "qlora", "full")
-# What architectures call the dropout of their hidden states, and that of their attention.
-HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "resid_pdrop", "embd_pdrop", "embedding_dropout", "mlp_dropout")
-ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
-
-
-def load_tokenizer(model: str, *, revision: str | None = None):
-    """Return the tokenizer of `model`, ready to pad on the right; without a pad token it pads with its end token."""
-    from transformers import AutoTokenizer
-
-    asset = find_model(model, revision=revision)
-    with explain_hub_errors(model, asset.location):
-        tokenizer = AutoTokenizer.from_pretrained(asset.location, revision=asset.revision)
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+HEADS = ("auto", "native", *POOLINGS)
 
 
 def load_classifier(
@@ -33,63 +20,36 @@ def load_classifier(
     dropout: float | None = None, device: Device | None = None, rank: int = 16, targets: list[str] | None = None,
     seed: int = 0, revision: str | None = None,
 ):  # fmt: skip
-    """Return `model`'s pretrained backbone under a new, randomly initialised head, ready to train by `method`.
+    """Return a classifier for `label_names` on what `model` holds, ready to train by `method`.
 
-    "full" trains all weights, "probe" the head alone, "lora" thin matrices of `rank` beside the `targets`, and "qlora"
-    the same beside weights that rest in 4 bits; see `helpers.models.adapters`. `pooling="auto"` takes the mean, which
-    sentence encoders were pretrained with, and which works for decoders too. `dropout` is 0.1 before the head and
-    what the backbone was pretrained with inside it, unless given for both. `device` chooses the attention kernel.
-    Called twice, it returns the same weights twice: every comparison begins from the same start.
+    `model` is a name of the course or of the zoo, a Hub id, or a folder: a pretrained backbone gets a new head, randomly
+    initialised; what was trained before, here or elsewhere, keeps its head's rows for the labels that it knows (see
+    `plan_labels`), an adapter is merged first, or trained on if `method` is LoRA's. "full" trains all weights, "probe"
+    the head alone, "lora" thin matrices of `rank` beside the `targets`, and "qlora" the same beside weights that rest in
+    4 bits. `pooling="auto"` takes the architecture's own class ("native"); "cls", "mean" and "last" say which vector of
+    a text the head reads. `dropout` is what the model brings, unless given for backbone and head. `device` chooses the
+    attention kernel. Called twice, it returns the same weights twice: every comparison begins from the same start.
     """
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is unknown: use one of {', '.join(METHODS)}.")
-    backbone = load_backbone(model, device=device, dropout=dropout, four_bit=method == "qlora", revision=revision)
+    for name, value, allowed in (("method", method, METHODS), ("pooling", pooling, HEADS)):
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
+    origin = find_origin(model, revision=revision)
     torch.manual_seed(seed)  # the head's initial weights
-    own = {"multilabel": multilabel, "pooling": "mean" if pooling == "auto" else pooling}
-    own |= {"dropout": 0.1 if dropout is None else dropout, "base": model, "revision": revision}
-    classifier = build_classifier(backbone, label_names, device=device, **own)
-    if method == "probe":
-        classifier.backbone.requires_grad_(False)  # a linear probe of what the backbone knows already
-    return add_lora(classifier, rank=rank, targets=targets, seed=seed) if "lora" in method else classifier
-
-
-def load_backbone(
-    model: str, *, device: Device | None = None, dropout: float | None = None, four_bit: bool = False,
-    revision: str | None = None,
-):  # fmt: skip
-    """Return `model`'s pretrained transformer without a head.
-
-    Weights are kept in fp32, whatever the checkpoint stores: mixed precision casts what it needs, and small updates
-    would vanish in bf16. `four_bit` keeps the linear layers in 4 bits instead; they cannot be trained then.
-    """
-    from transformers import AutoConfig, AutoModel, logging
-
-    asset = find_model(model, revision=revision)
-    if asset.is_local:
-        logging.disable_progress_bar()  # for a fifth of a second
-    with explain_hub_errors(model, asset.location):
-        config = AutoConfig.from_pretrained(asset.location, revision=asset.revision)
-        _prepare_config(config, dropout)
-        backbone = AutoModel.from_pretrained(
-            asset.location,
-            revision=asset.revision,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation=device.attention if device else "sdpa",
-            quantization_config=four_bit_config(device) if four_bit else None,
-            use_safetensors=True,  # a pickle can run any code when it is loaded
-        )
-    for module in backbone.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):  # bitsandbytes would round the scales of 4-bit weights, for
-            module.support_avx512bf16_for_cpu = False  # good, at the first evaluation on a CPU with AVX-512 BF16
-    return backbone
-
-
-def _prepare_config(config, dropout: float | None) -> None:
-    """Set what fine-tuning wants: no attention dropout (slow, and hidden dropout regularises enough), no cache."""
-    values = dict.fromkeys(ATTENTION_DROPOUTS, 0.0)
-    values |= {} if dropout is None else dict.fromkeys(HIDDEN_DROPOUTS, dropout)
-    for name, value in values.items():
-        if hasattr(config, name):
-            setattr(config, name, value)
-    config.use_cache = False
+    if origin.kind == "adapter":
+        adapted = load_adapter(origin, device=device, trainable="lora" in method, four_bit=method == "qlora")
+        classifier, new = adapted if "lora" in method else merge_lora(adapted), []
+    else:
+        how = {"frozen": "lora" in method, "four_bit": method == "qlora", "dropout": dropout, "device": device}
+        classifier, new = load_whole(origin, label_names, multilabel=multilabel, pooling=pooling, **how)
+    fit_labels(classifier, label_names, multilabel=multilabel, seed=seed)
+    classifier.config.thresholds = None  # those of an earlier training
+    if origin.kind == "adapter" and "lora" in method:
+        return classifier
+    classifier.config.base_model, classifier.config.base_revision = model, revision  # what an adapter stands on
+    if "lora" in method:
+        return add_lora(classifier, rank=rank, targets=targets, seed=seed, also=new)
+    if method == "probe":  # a linear probe of what the backbone knows already
+        backbone = backbone_of(classifier).requires_grad_(False)
+        for part in new:
+            backbone.get_submodule(part).requires_grad_(True)
+    return classifier

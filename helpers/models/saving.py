@@ -1,91 +1,149 @@
-"""One `save` and one `load`, for whole models and adapters: safetensors, tokenizer, and what the course adds as JSON.
-Taught in notebook 01, step 10, and notebook 04, sections 7 and 11."""
+"""One `save` and one `load`, for whole models and adapters, in the formats that other libraries read: safetensors,
+tokenizer, and a `config.json` with the labels. Taught in notebook 01, step 10, and notebook 04, sections 7 and 11."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from helpers.device import Device
+from helpers.exceptions import AssetError
 from helpers.files import atomic_folder, read_json, write_json
-from helpers.models.adapters import is_four_bit
-from helpers.models.classifier import TextClassifier, build_classifier
-from helpers.models.pretrained import load_backbone
+from helpers.models.adapters import is_four_bit, keep_training_in_fp32, quiet_peft
+from helpers.models.classifier import TextClassifier, final_layer, is_multilabel, label_names, pooling_of
+from helpers.models.heads import fit_labels, read_labels
+from helpers.models.origins import CONFIG_FILE, OWN_HEAD, Origin, find_origin, load_tokenizer
+from helpers.models.weights import load_whole
 
-ADAPTER_FILE, OWN_FILE = "adapter_config.json", "classifier.json"
 
-
-def save(classifier, tokenizer, folder: str | Path, **settings) -> Path:
+def save(
+    classifier, tokenizer, folder: str | Path, *, max_length: int | None = None, thresholds=None, temperature: float = 1.0
+) -> Path:  # fmt: skip
     """Write `classifier` and `tokenizer` to `folder`, which appears whole or not at all; return it.
 
-    Of a whole model all weights are written, of an adapter the adapter and the head: its backbone is named instead. The
-    file `classifier.json` holds labels, pooling, dropout, whether labels exclude each other, and `settings`
-    (thresholds, temperature, max_length).
+    Of a whole model all weights are written, of an adapter the adapter and the head: its base is named instead. The
+    labels stand in `config.json`, and so do `max_length` (as text_max_length; the tokenizer cuts there, too) and the
+    `thresholds` `(labels,)`. A `temperature` is built in: the last layer is divided by it, so that whoever opens the
+    folder gets calibrated probabilities. An architecture's own class can be opened by
+    `pipeline("text-classification", folder)`; a `TextClassifier` is refused there, because no library knows its head.
     """
-    own = {name: getattr(classifier, name) for name in ("label_names", "multilabel", "pooling")}
-    own["dropout"] = classifier.dropout.p
-    with atomic_folder(folder) as work:
-        if not isinstance(classifier, TextClassifier):  # a PeftModel around one
-            own |= {"base": classifier.base, "revision": classifier.revision, "four_bit": is_four_bit(classifier)}
-            _write_adapter(classifier, work)
+    config = classifier.config
+    if max_length:
+        config.text_max_length = max_length
+    if thresholds is not None:
+        config.thresholds = [float(cut) for cut in np.broadcast_to(thresholds, config.num_labels)]
+    with atomic_folder(folder) as work, _divided(final_layer(classifier), temperature):
+        if hasattr(classifier, "peft_config"):
+            config.four_bit = is_four_bit(classifier)
+            classifier.save_pretrained(work, save_embedding_layers=False)
+            (work / "README.md").unlink(missing_ok=True)  # peft's empty form; `deploy.publish` writes a real card
+            config.save_pretrained(work)
+        elif isinstance(classifier, TextClassifier):
+            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+            save_file(weights, work / "model.safetensors", metadata={"format": "pt"})
+            config.save_pretrained(work)
         else:
-            _write_model(classifier, work)
-        tokenizer.save_pretrained(work)
-        write_json(work / OWN_FILE, own | settings)
+            classifier.save_pretrained(work)
+        _finish_config(classifier, work / CONFIG_FILE)
+        with _cut_at(tokenizer, max_length):
+            tokenizer.save_pretrained(work)
     return Path(folder)
 
 
-def _write_adapter(classifier, folder: Path) -> None:
-    classifier.peft_config["default"].base_model_name_or_path = classifier.base
-    classifier.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # peft's empty form; `deploy.publish` writes a real card
+def _finish_config(classifier, file: Path) -> None:
+    """Name the class in `config.json`; and let other libraries refuse a head that they would replace by a random one."""
+    config = read_json(file)
+    if pooling_of(classifier) != "native" and "pooling" in config:
+        config |= {"model_type": f"{OWN_HEAD}{config['model_type']}", "architectures": ["TextClassifier"]}
+    if not hasattr(classifier, "peft_config"):
+        config.pop("base_model", None), config.pop("base_revision", None)
+    write_json(file, config)
 
 
-def _write_model(classifier: TextClassifier, folder: Path) -> None:
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    config = classifier.backbone.config
-    config.id2label = dict(enumerate(classifier.label_names))
-    config.label2id = {name: i for i, name in enumerate(classifier.label_names)}
-    config.save_pretrained(folder)
+@contextlib.contextmanager
+def _divided(layer: torch.nn.Linear, temperature: float) -> Iterator[None]:
+    """Divide the layer's output by `temperature` inside the block; afterwards it is what it was, bit for bit."""
+    before = {name: values.detach().clone() for name, values in layer.named_parameters()}
+    try:
+        if temperature != 1.0:
+            for values in layer.parameters():
+                values.data.div_(temperature)
+        yield
+    finally:
+        for name, values in layer.named_parameters():
+            values.data.copy_(before[name])
 
 
-def load(folder: str | Path, *, device: Device | None = None, four_bit: bool | None = None):
-    """Return `(classifier, tokenizer, settings)` as `save` wrote them; the classifier is in evaluation mode.
+@contextlib.contextmanager
+def _cut_at(tokenizer, max_length: int | None) -> Iterator[None]:
+    """Let the tokenizer's own limit be `max_length` inside the block: `truncation=True` then cuts as in training."""
+    before = tokenizer.model_max_length
+    tokenizer.model_max_length = max_length or before
+    try:
+        yield
+    finally:
+        tokenizer.model_max_length = before
 
-    `settings` is the content of `classifier.json`. An adapter's base is loaded again; `four_bit=False` expands that of
-    QLoRA to full precision, as merging wants it. Raises `FileNotFoundError` for a folder without a saved model, and
-    `AssetError` if an adapter's base cannot be had.
+
+def load(model: str | Path, *, revision: str | None = None, device: Device | None = None, four_bit: bool | None = None):
+    """Return `(classifier, tokenizer, settings)` of a trained classifier, in evaluation mode.
+
+    `model` is a run's folder, the `model` folder inside it, a Hub id, or a folder that `Trainer` or peft wrote.
+    `settings` holds label_names, multilabel, pooling, max_length (in tokens), thresholds (None if there are none) and four_bit. An
+    adapter's base is loaded again; `four_bit=False` expands that of QLoRA to full precision, as merging wants it.
+    Raises `AssetError` for a model that has no trained head, and for one that cannot be had.
     """
-    from transformers import AutoTokenizer
-
-    folder = Path(folder)
-    if not (folder / OWN_FILE).exists():
-        raise FileNotFoundError(f"{folder} holds no saved classifier (no {OWN_FILE}): train and save one first.")
-    settings = read_json(folder / OWN_FILE)
-    is_adapter = (folder / ADAPTER_FILE).exists()
-    quantised = settings.get("four_bit", False) if four_bit is None else four_bit
-    base = {name: settings.get(name) for name in ("base", "revision")}
-    if is_adapter:
-        backbone = load_backbone(base["base"], revision=base["revision"], device=device, four_bit=quantised)
+    origin = find_origin(model, revision=revision)
+    if origin.kind == "backbone":
+        raise AssetError(f"{str(model)!r} is a pretrained model without a trained head: train it first.")
+    number = origin.config.get("problem_type") == "regression"
+    if number or (origin.kind != "adapter" and len(read_labels(origin)) < 2):
+        raise AssetError(f"{str(model)!r} gives a number, not labels: it is no classifier.")
+    if origin.kind == "adapter":
+        classifier = load_adapter(origin, device=device, four_bit=four_bit)
     else:
-        backbone = _empty_backbone(folder, device)
-    own = {name: settings[name] for name in ("label_names", "multilabel", "pooling", "dropout")}
-    classifier = build_classifier(backbone, device=device, **own, **base)
-    if is_adapter:
-        from peft import PeftModel
-
-        classifier = PeftModel.from_pretrained(classifier, str(folder))
-    else:
-        classifier.load_state_dict(load_file(folder / "model.safetensors"))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.padding_side = "right"
+        classifier, _ = load_whole(origin, [], multilabel=False, device=device)
+    tokenizer = load_tokenizer(model, revision=revision)
+    config = classifier.config
+    config.problem_type = config.problem_type or "single_label_classification"  # what Trainer leaves unsaid
+    settings = {
+        "label_names": label_names(classifier),
+        "multilabel": is_multilabel(classifier),
+        "pooling": pooling_of(classifier),
+        "max_length": getattr(config, "text_max_length", None) or min(tokenizer.model_max_length, 512),
+        "thresholds": getattr(config, "thresholds", None),
+        "four_bit": is_four_bit(classifier),
+    }
     return classifier.eval(), tokenizer, settings
 
 
-def _empty_backbone(folder: Path, device: Device | None):
-    """Return the transformer that `config.json` describes, its weights still to be filled in."""
-    from transformers import AutoConfig, AutoModel
+def load_adapter(origin: Origin, *, device: Device | None, trainable: bool = False, four_bit: bool | None = None):
+    """Return an adapter on its base, as a `PeftModel` with the labels that it was trained for.
+    Raises `AssetError` if the base cannot be had, or if the adapter holds no head."""
+    from peft import PeftModel
 
-    attention = device.attention if device else "sdpa"
-    return AutoModel.from_config(AutoConfig.from_pretrained(folder), attn_implementation=attention, dtype=torch.float32)
+    name, revision = origin.base
+    if not name:
+        raise AssetError(f"The adapter {origin.name!r} names no model that it stands on (base_model_name_or_path).")
+    base, names = find_origin(name, revision=revision), read_labels(origin)
+    if base.kind == "adapter" or len(names) < 2:
+        what = f"stands on another adapter, {name!r}" if base.kind == "adapter" else "holds no head for several labels"
+        raise AssetError(f"The adapter {origin.name!r} {what}: the course cannot use it.")
+    several = origin.config.get("problem_type") == "multi_label_classification"
+    quantised = origin.config.get("four_bit", False) if four_bit is None else four_bit
+    pooling = origin.config.get("pooling", "auto")
+    how = {"multilabel": several, "pooling": pooling, "device": device, "frozen": trainable, "four_bit": quantised}
+    classifier, _ = load_whole(base, names, **how)
+    fit_labels(classifier, names, multilabel=several)
+    config = classifier.config
+    config.base_model, config.base_revision = name, revision
+    for setting in ("text_max_length", "thresholds"):
+        if setting in origin.config:
+            setattr(config, setting, origin.config[setting])
+    with quiet_peft():
+        return keep_training_in_fp32(
+            PeftModel.from_pretrained(classifier, origin.location, revision=origin.revision, is_trainable=trainable)
+        )

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers.files import atomic_path
 from helpers.models.batches import EncodedTexts
+from helpers.models.classifier import label_names, pooling_of
 
 STATE, BEST = "state.safetensors", "best.safetensors"
 
@@ -29,6 +30,7 @@ class TrainingState:
     history: list[dict] = field(default_factory=list)
     train_seconds: float = 0.0
     scaler: dict = field(default_factory=dict)  # fp16 loss scale
+    finished: bool = False  # trained to the end: only the best weights are left on disk
 
     def start_step(self) -> None:
         """Start the clock: between start and end of a step, `train_seconds` lacks the time of day."""
@@ -41,14 +43,15 @@ class TrainingState:
         self.step_losses.append(loss)
 
 
-def describe_run(classifier, train: EncodedTexts, validation: EncodedTexts) -> dict:
-    """Return what a checkpoint must agree on besides the configuration: the kind of model, the labels, the data."""
+def describe_run(classifier, train: EncodedTexts, validation: EncodedTexts, loss_function) -> dict:
+    """Return what a checkpoint must agree on besides the configuration: kind of model, labels, data; and the loss."""
     parameters = sum(parameter.numel() for parameter in classifier.parameters())
     return {
-        "model": f"{classifier.backbone.config.model_type} of {parameters} parameters, {classifier.pooling} pooling",
-        "labels": classifier.label_names,
+        "model": f"{classifier.config.model_type} of {parameters} parameters, {pooling_of(classifier)} pooling",
+        "labels": label_names(classifier),
         "train data": _digest(train),
         "validation data": _digest(validation),
+        "loss": getattr(loss_function, "name", getattr(loss_function, "__qualname__", "")),
     }
 
 
@@ -89,12 +92,21 @@ def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, opti
     write_weights(folder / STATE, tensors, {"state": json.dumps(vars(state))})
 
 
+def finish_checkpoint(folder: Path, state: TrainingState) -> None:
+    """Leave of a run that was trained to its end the state and the best weights: what else it takes is large, and done."""
+    state.finished = True
+    for leftover in folder.glob(".*"):  # half a file of a run that was killed while it wrote
+        leftover.unlink()
+    write_weights(folder / STATE, {}, {"state": json.dumps(vars(state))})
+
+
 def load_checkpoint(
     folder: Path, settings: dict, accelerator, model, optimizer
 ) -> tuple[TrainingState, dict[str, torch.Tensor]]:
     """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
 
-    Without a checkpoint, the state is that of a run that has not begun, and the weights are empty.
+    Without a checkpoint, the state is that of a run that has not begun, and the weights are empty; so it is for a run
+    that was trained to its end with other settings: it has left its weights where its owner wanted them.
     Raises `ValueError` when the checkpoint was written with other settings, cannot be read, or is seen by some of the
     processes only: these would begin at different steps, and wait for each other for ever.
     """
@@ -108,6 +120,9 @@ def load_checkpoint(
         return TrainingState(settings), {}
     state, tensors, best = _read_checkpoint(folder)
     differing = [name for name in settings if settings[name] != state.settings.get(name)]
+    if state.finished:
+        return (TrainingState(settings), {}) if differing else (state, best)
+    differing = [name for name in differing if name != "loss"]  # one that failed, as in notebook 03, may be mended
     if differing:
         raise ValueError(
             f"{folder} holds an unfinished run with other settings ({', '.join(differing)}): give this one another "
@@ -124,7 +139,7 @@ def load_checkpoint(
         slots.setdefault(int(number), {})[slot] = value
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     _restore_random_numbers(random_states, accelerator)
-    if accelerator.scaler:
+    if accelerator.scaler and state.scaler:  # empty if the run began in another precision: the scale is found anew
         accelerator.scaler.load_state_dict(state.scaler)
     return state, best
 

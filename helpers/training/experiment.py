@@ -16,8 +16,9 @@ from helpers.evaluation.scores import Scores, score
 from helpers.files import write_json
 from helpers.models.adapters import merge_lora
 from helpers.models.batches import encode_split
-from helpers.models.classifier import POOLINGS
-from helpers.models.pretrained import METHODS, load_classifier, load_tokenizer
+from helpers.models.classifier import pooling_of
+from helpers.models.origins import load_tokenizer
+from helpers.models.pretrained import HEADS, METHODS, load_classifier
 from helpers.models.saving import save
 from helpers.runs import complete_run, is_main_process, metrics_record
 from helpers.training.config import TrainingConfig, TrainingResult, pick_settings
@@ -34,7 +35,7 @@ class Recipe:
     model: str  # a name in data/assets.toml, a Hub id, or a folder
     training: TrainingConfig
     method: str = "full"  # one of METHODS; LoRA's matrices are merged into the weights after training
-    pooling: str = "mean"
+    pooling: str = "auto"  # one of HEADS
     max_length: int = 128
     dropout: float | None = None  # what the model comes with
     rank: int = 16
@@ -48,7 +49,7 @@ class Recipe:
 
     def __post_init__(self):
         """Refuse what cannot work, before any work is done."""
-        for name, allowed in (("method", METHODS), ("pooling", POOLINGS)):
+        for name, allowed in (("method", METHODS), ("pooling", HEADS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(allowed)}.")
         if not isinstance(self.max_length, int) or self.max_length < 4:
@@ -94,24 +95,24 @@ def train_run(
     )  # fmt: skip
     if recipe.method == "lora":
         classifier = merge_lora(classifier).eval()
+    if save_model and is_main_process():  # at once: whatever fails from here on, the model is there
+        save(classifier, tokenizer, run_folder / "model", max_length=recipe.max_length)
     logits = predict_logits_together(classifier, encoded["test"], device)
     scores = score(encoded["test"].labels, probabilities(logits, multilabel=corpus.multilabel), names)
     record = metrics_record(
         notebook=notebook, model=recipe.model, revision=recipe.revision or find_model(recipe.model).revision,
         method=NAMES_OF_METHODS[recipe.method], dataset=dataset, sizes=corpus.splits.num_rows, metrics=scores.metrics,
-        intervals=scores.intervals, seed=seed, device=device, result=result, pooling=recipe.pooling,
+        intervals=scores.intervals, seed=seed, device=device, result=result, pooling=pooling_of(classifier),
         max_length=recipe.max_length, truncated=encoded["test"].truncated, processes=count_processes(),
     )  # fmt: skip
     run = FinishedRun(recipe, classifier, tokenizer, encoded, result, scores, record)
     if is_main_process():
-        _write_run(run, corpus, run_folder, dataset, save_model, extra)
+        _write_run(run, corpus, run_folder, dataset, extra)
     return run
 
 
-def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str, save_model: bool, extra: dict) -> None:
+def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str, extra: dict) -> None:
     """Fill the run folder; `metrics.json` comes last, so that a run with one is complete."""
-    if save_model:
-        save(run.classifier, run.tokenizer, folder / "model", max_length=run.recipe.max_length)
     location = find_dataset(dataset).location
     config = dataclasses.asdict(run.recipe) | {"dataset": dataset, "dataset_location": location} | extra
     write_json(folder / "config.json", config)

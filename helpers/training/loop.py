@@ -27,12 +27,16 @@ def fit(
 
     With a `run_folder`, the state after every epoch (and every `checkpoint_steps` steps) is kept in
     `run_folder/checkpoint`; after a crash the same call goes on from there and ends with the weights of an
-    uninterrupted run, bit for bit on a CPU. A finished run removes its checkpoint. `loss_function(logits, labels)`
-    returns the mean over the rows. `tracking` may hold `tracker` ("tensorboard", or "wandb", which stays offline unless
-    you set WANDB_MODE) and `tracker_project`.
-    Raises `TrainingError` when the loss is not finite or memory runs out, `ValueError` for another run's checkpoint.
+    uninterrupted run, bit for bit on a CPU. What was trained to its end stays there, as its best weights alone, until
+    `runs.finish_run`: the same call then returns it at once. `loss_function(logits, labels)` returns the mean over the
+    rows. `tracking` may hold `tracker` ("tensorboard", or "wandb", which stays offline unless you set WANDB_MODE) and
+    `tracker_project`.
+    Raises `TrainingError` when the loss is not finite or memory runs out, `ValueError` for another run's checkpoint and
+    for labels that the classifier has no row for.
     """
-    with Session(classifier, train, validation, config, device or find_device(), run_folder, **tracking) as run:
+    require_labels(classifier, train, validation)
+    device = device or find_device()
+    with Session(classifier, train, validation, config, device, run_folder, loss_function, **tracking) as run:
         state = run.resume() if resume else run.begin()
         while state.epoch < config.epochs and not is_out_of_patience(state.history, config):
             for rows in run.rows_left(state):
@@ -63,12 +67,27 @@ def accumulate_gradients(run: Session, rows, loss_function) -> float:
     for number, part in enumerate(passes, start=1):
         with accelerator.no_sync(model) if number < len(passes) else contextlib.nullcontext():
             batch = collate(train, part, accelerator.device)
-            logits = model(batch["input_ids"], batch["attention_mask"])  # (batch, labels)
+            logits = model(batch["input_ids"], batch["attention_mask"]).logits  # (batch, labels)
             # The loss in fp32: bf16 has three digits, too few for a logarithm of a small probability.
             loss = loss_function(logits.float(), batch["labels"]) * (len(part) / len(rows) if len(mine) else 0.0)
             accelerator.backward(loss * accelerator.num_processes)
             total += loss.detach()
     return accelerator.reduce(total, "sum").item()
+
+
+def require_labels(classifier, *encoded: EncodedTexts) -> None:
+    """Raise `ValueError` for labels that do not fit the classifier: a GPU would only say that an assertion failed."""
+    rows = classifier.config.num_labels
+    for labels in (part.labels for part in encoded):
+        if labels is None or len(labels) == 0:
+            raise ValueError("There is nothing to learn from: give encoded texts with labels.")
+        if labels.ndim == 2 and labels.shape[1] != rows:
+            raise ValueError(
+                f"The labels have {labels.shape[1]} columns, the classifier {rows}: build it with their names."
+            )
+        if labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < rows:
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise ValueError(f"There is a label {wrong}: this classifier's labels are numbered from 0 to {rows - 1}.")
 
 
 def require_finite(loss: float, state: TrainingState, config: TrainingConfig) -> None:

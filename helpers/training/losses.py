@@ -65,8 +65,11 @@ def make_loss(name: str, labels: np.ndarray) -> Callable:
     if name not in LOSSES:
         raise ValueError(f"loss={name!r} is unknown: use one of {', '.join(LOSSES)}.")
     if name == "focal":
-        return asymmetric_loss(2.0, 2.0)
-    if name == "asymmetric":
-        return asymmetric_loss(1.0, 4.0, margin=0.05)
-    power = {"bce": 0.0, "sqrt_pos_weight": 0.5, "pos_weight": 1.0}[name]
-    return weighted_bce(count_pos_weights(labels, power))
+        loss = asymmetric_loss(2.0, 2.0)
+    elif name == "asymmetric":
+        loss = asymmetric_loss(1.0, 4.0, margin=0.05)
+    else:
+        power = {"bce": 0.0, "sqrt_pos_weight": 0.5, "pos_weight": 1.0}[name]
+        loss = weighted_bce(count_pos_weights(labels, power))
+    loss.name = name  # a checkpoint tells runs apart by it
+    return loss

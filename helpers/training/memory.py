@@ -49,7 +49,7 @@ def count_activation_bytes(classifier: nn.Module, batch: dict[str, torch.Tensor]
 
     watched = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
     with modes_restored(classifier, training=True), watched, autocast(device):
-        logits = classifier(batch["input_ids"], batch["attention_mask"])
+        logits = classifier(batch["input_ids"], batch["attention_mask"]).logits
         loss = default_loss(logits.float(), batch["labels"])
     kept_bytes = sum(kept.values())
     del loss  # only now may the storages, whose addresses tell them apart, be used again

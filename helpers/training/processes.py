@@ -116,6 +116,6 @@ def predict_logits_together(classifier, encoded: EncodedTexts, device: Device) -
     if state.num_processes == 1:
         return predict_logits(classifier, encoded, device)
     mine = np.arange(state.process_index, len(encoded), state.num_processes)
-    logits = torch.zeros(len(encoded), len(classifier.label_names), device=state.device)
+    logits = torch.zeros(len(encoded), classifier.config.num_labels, device=state.device)
     logits[mine] = torch.from_numpy(predict_logits(classifier, select_rows(encoded, mine), device)).to(state.device)
     return reduce(logits, "sum").cpu().numpy()

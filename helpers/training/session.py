@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import re
 import shutil
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +16,14 @@ from helpers.device import Device, peak_memory_bytes, reset_peak_memory
 from helpers.evaluation import metrics
 from helpers.exceptions import TrainingError
 from helpers.models.batches import EncodedTexts
-from helpers.models.classifier import count_parameters
+from helpers.models.classifier import count_parameters, label_names
 from helpers.runs import ProgressBar
 from helpers.training import checkpoints, processes
 from helpers.training.config import TrainingConfig, TrainingResult, best_epoch, make_optimizer, plan_steps
+from helpers.training.losses import default_loss
+
+# How PyTorch words a lack of memory; an "illegal memory access" is none.
+NO_MEMORY = re.compile(r"out of memory|not enough memory|can.t allocate memory|failed to allocate", re.IGNORECASE)
 
 
 class Session:
@@ -26,7 +32,8 @@ class Session:
 
     def __init__(
         self, classifier, train: EncodedTexts, validation: EncodedTexts, config: TrainingConfig, device: Device,
-        run_folder: str | Path | None = None, *, tracker: str | None = None, tracker_project: str | None = None,
+        run_folder: str | Path | None = None, loss_function=default_loss, *, tracker: str | None = None,
+        tracker_project: str | None = None,
     ):  # fmt: skip
         self.classifier, self.train, self.validation = classifier, train, validation
         self.config, self.device = config, device
@@ -34,7 +41,9 @@ class Session:
         self.accelerator = processes.make_accelerator(device, tracker, run_folder)
         self.plan = plan_steps(train.lengths, config)
         self.steps_total = sum(map(len, self.plan))
-        self.settings = dataclasses.asdict(config) | checkpoints.describe_run(classifier, train, validation)
+        self.settings = dataclasses.asdict(config) | checkpoints.describe_run(
+            classifier, train, validation, loss_function
+        )
         processes.start_trackers(self.accelerator, run_folder, tracker_project, self.settings)
         self.best: dict[str, torch.Tensor] = {}
         self.predictions: np.ndarray | None = None  # on validation, after the last epoch that this call ran
@@ -50,8 +59,11 @@ class Session:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error) -> bool | None:
-        return self._stack.__exit__(*error)
+    def __exit__(self, kind, *error) -> bool | None:
+        if kind is not None:  # whoever holds the error, as a notebook does, must not hold a run's memory with it
+            self.classifier.zero_grad(set_to_none=True)
+            self.optimizer.state.clear()
+        return self._stack.__exit__(kind, *error)
 
     def begin(self) -> checkpoints.TrainingState:
         """Return the state of a run that has not begun; what an unfinished one left is thrown away."""
@@ -115,19 +127,20 @@ class Session:
         logits = processes.predict_logits_together(self.classifier, self.validation, self.device)
         probability = metrics.probabilities(logits, multilabel=labels.ndim == 2)
         self.predictions = metrics.decide(probability, multilabel=labels.ndim == 2)
-        found = metrics.compute_metrics(labels, self.predictions, self.classifier.label_names)
+        found = metrics.compute_metrics(labels, self.predictions, label_names(self.classifier))
         del found["per_class"]
         return {"loss": metrics.mean_loss(logits, labels), **found}
 
     def finish(self, state: checkpoints.TrainingState) -> TrainingResult:
-        """Give the classifier the weights of its best epoch, end curves and checkpoint, and return the result."""
+        """Give the classifier the weights of its best epoch, end the curves, and return the result.
+        The weights stay in the checkpoint, too, until the run is complete: whatever fails after training loses nothing."""
         history = pd.DataFrame(state.history)
         figures = self._draw(history, state) if self.accelerator.trackers else {}
         processes.finish_trackers(self.accelerator, figures, state.step)
         self.classifier.load_state_dict(self.best, strict=False)
         self.classifier.eval()
         if self.folder and self.accelerator.is_main_process:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            checkpoints.finish_checkpoint(self.folder, state)
         self.accelerator.wait_for_everyone()  # another run in this folder must not find half a checkpoint
         return TrainingResult(
             config=self.config,
@@ -147,7 +160,7 @@ class Session:
 
         figures = {"history": plot_history(history, state.step_losses)}
         if self.predictions is not None and self.validation.labels.ndim == 1:
-            counts = metrics.confusion_counts(self.validation.labels, self.predictions, self.classifier.label_names)
+            counts = metrics.confusion_counts(self.validation.labels, self.predictions, label_names(self.classifier))
             figures["confusion"] = plot_confusion(counts, title="Validation, last epoch")
         return figures
 
@@ -158,8 +171,9 @@ def explain_lack_of_memory(config: TrainingConfig) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # on a CPU PyTorch raises a RuntimeError that says so
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in str(error).lower():
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not NO_MEMORY.search(str(error)):
             raise
+        traceback.clear_frames(error.__traceback__)  # their variables are the batch that did not fit
         raise TrainingError(
             f"Out of memory. Lower max_tokens (now {config.max_tokens} padded tokens per pass): the result stays the "
             f"same, only slower. Or lower batch_size (now {config.batch_size} texts); if one text alone is too much, "

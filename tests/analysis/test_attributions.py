@@ -31,13 +31,13 @@ def test_attributions_add_up_to_the_change_of_the_score(models, architecture):
     assert abs(result.gap) < 0.02 * max(1, abs(moved))
     with torch.inference_mode():
         ids = torch.tensor([make_tokenizer()(text)["input_ids"]])
-        logits = classifier(ids, torch.ones_like(ids))[0].numpy()
+        logits = classifier(ids, torch.ones_like(ids)).logits[0].numpy()
     assert result.score == pytest.approx(logits[1] - (logits[0] + logits[2]) / 2, abs=1e-5)
 
 
 def test_a_head_that_counts_one_word_is_explained_by_that_word(models):
     """With the mean of the token vectors as the only feature, the true attribution is known."""
-    classifier = load_classifier(str(models["bert"]), LABELS, device=FP32, dropout=0.0)
+    classifier = load_classifier(str(models["bert"]), LABELS, pooling="mean", device=FP32, dropout=0.0)
 
     class JustEmbeddings(torch.nn.Module):
         def __init__(self, backbone):
@@ -54,7 +54,9 @@ def test_a_head_that_counts_one_word_is_explained_by_that_word(models):
     tokenizer = make_tokenizer()
     text = "glad0 word1 word2"
     result = attribute_tokens(classifier, tokenizer, text, label=1, max_length=64, steps=8)
-    weight = (classifier.head.weight[1] - (classifier.head.weight[0] + classifier.head.weight[2]) / 2).detach()
+    weight = (
+        classifier.classifier.weight[1] - (classifier.classifier.weight[0] + classifier.classifier.weight[2]) / 2
+    ).detach()
     table = classifier.backbone.embeddings.weight.detach()
     ids = tokenizer(text)["input_ids"]
     expected = [((table[i] - table[0 if i > 3 else i]) @ weight).item() / len(ids) for i in ids]

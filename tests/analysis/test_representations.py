@@ -15,13 +15,14 @@ IDS = [2, 7, 30, 31, 9, 40, 12, 3]
 def classifiers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("families")
     return {
-        name: load_classifier(str(build_model(name, folder / name)), LABELS, device=FP32).eval() for name in FAMILIES
+        name: load_classifier(str(build_model(name, folder / name)), LABELS, pooling="mean", device=FP32).eval()
+        for name in FAMILIES
     }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_decoders_see_the_past_alone_and_encoders_everything(classifiers, family):
-    influence = measure_influence(classifiers[family].backbone, IDS)
+    influence = measure_influence(classifiers[family].base_model, IDS)
     assert influence.shape == (len(IDS), len(IDS))
     np.testing.assert_allclose(influence.sum(axis=1), 1)
     future = influence[np.triu_indices(len(IDS), k=1)]
@@ -34,7 +35,7 @@ def test_decoders_see_the_past_alone_and_encoders_everything(classifiers, family
 
 
 def test_measuring_influence_leaves_no_gradients_and_the_mode_as_it_was(classifiers):
-    backbone = classifiers["bert"].backbone.train()
+    backbone = classifiers["bert"].base_model.train()
     backbone.embeddings.eval()  # a frozen part
     before = [module.training for module in backbone.modules()]
     measure_influence(backbone, IDS)
@@ -52,16 +53,16 @@ def test_pooled_features_are_what_the_head_gets(classifiers, family):
     assert set(features) == set(POOLINGS)
     batch = collate(train, range(len(train)))
     for pooling in POOLINGS:
-        classifier.pooling = pooling
+        classifier.config.pooling = pooling
         with torch.inference_mode():
-            logits = classifier(batch["input_ids"], batch["attention_mask"])
-            again = classifier.head(torch.from_numpy(features[pooling]))
+            logits = classifier(batch["input_ids"], batch["attention_mask"]).logits
+            again = classifier.classifier(torch.from_numpy(features[pooling]))
         torch.testing.assert_close(again, logits, atol=1e-5, rtol=0)
 
 
 def test_the_padding_is_on_the_side_that_the_name_says(classifiers):
     seen = []
-    backbone = classifiers["bert"].backbone
+    backbone = classifiers["bert"].base_model
     hook = backbone.register_forward_pre_hook(lambda _, __, given: seen.append(given), with_kwargs=True)
     effects = padding_effects(backbone, IDS, pad_id=0, other_pad_id=50, places=2)
     hook.remove()
@@ -74,7 +75,7 @@ def test_the_padding_is_on_the_side_that_the_name_says(classifiers):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_right_padding_with_a_mask_is_harmless_whatever_the_pad_token(classifiers, family):
-    effects = padding_effects(classifiers[family].backbone, IDS, pad_id=0, other_pad_id=50)
+    effects = padding_effects(classifiers[family].base_model, IDS, pad_id=0, other_pad_id=50)
     for way in ("right, masked: mean", "right, masked: last real token"):
         assert effects[way] < 1e-5
     assert effects["right, masked, another pad token: mean"] < 1e-5
@@ -87,5 +88,5 @@ def test_right_padding_with_a_mask_is_harmless_whatever_the_pad_token(classifier
     ("family", "harmless"), [("bert", False), ("distilbert", False), ("llama", True), ("qwen2", True)]
 )
 def test_left_padding_moves_models_with_absolute_positions(classifiers, family, harmless):
-    effects = padding_effects(classifiers[family].backbone, IDS, pad_id=0, other_pad_id=50)
+    effects = padding_effects(classifiers[family].base_model, IDS, pad_id=0, other_pad_id=50)
     assert (effects["left, masked: mean"] < 1e-5) == harmless

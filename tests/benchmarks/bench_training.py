@@ -63,10 +63,11 @@ class TrainerClassifier(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         backbone = AutoModel.from_pretrained(find_model(MODEL).location, add_pooling_layer=False)
-        self.classifier = models.TextClassifier(backbone, label_names, multilabel=False, pooling="mean", dropout=0.1)
+        models.set_labels(backbone.config, label_names, multilabel=False)
+        self.classifier = models.TextClassifier(backbone, pooling="mean")
 
     def forward(self, input_ids, attention_mask, labels=None):
-        logits = self.classifier(input_ids, attention_mask)
+        logits = self.classifier(input_ids, attention_mask).logits
         return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
@@ -143,12 +144,12 @@ def run_fit(arguments) -> dict:
     """(d): the course."""
     corpus, _, encoded = load(arguments)
     device = find_device()
-    classifier = models.load_classifier(MODEL, corpus.label_names, device=device)
+    classifier = models.load_classifier(MODEL, corpus.label_names, pooling="mean", device=device)
     config = training.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=BATCH)
     result = training.fit(classifier, encoded["train"], encoded["validation"], config, device=device)
     logits = models.predict_logits(classifier, encoded["validation"], device)
     tokens = float(encoded["train"].lengths.mean())
-    parameters = result.parameters.total - classifier.backbone.get_input_embeddings().weight.numel()
+    parameters = result.parameters.total - classifier.get_input_embeddings().weight.numel()
     scores = score(encoded["validation"].labels, logits.argmax(axis=1), corpus.label_names)
     return {
         "samples_per_second": result.samples_per_second,

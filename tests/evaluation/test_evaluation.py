@@ -23,6 +23,7 @@ from helpers.evaluation.metrics import (
     probabilities,
 )
 from helpers.models.batches import collate, cut_by_tokens
+from helpers.models.classifier import final_layer
 from helpers.models.predict import evaluation_mode, predict_logits
 from helpers.models.pretrained import load_classifier
 
@@ -107,7 +108,7 @@ def test_per_class_table_has_a_row_per_label():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_predictions_do_not_depend_on_how_rows_are_batched(models, architecture):
-    classifier = load_classifier(str(models[architecture]), LABELS, device=FP32)
+    classifier = load_classifier(str(models[architecture]), LABELS, pooling="mean", device=FP32)
     train, _ = toy_data()
     whole = predict_logits(classifier, train, max_tokens=10**6)
     torch.testing.assert_close(predict_logits(classifier, train, max_tokens=40), whole, atol=1e-5, rtol=0)
@@ -115,7 +116,7 @@ def test_predictions_do_not_depend_on_how_rows_are_batched(models, architecture)
     for row in (0, 7, 44):
         batch = collate(train, [row])
         with torch.inference_mode():
-            alone = classifier.eval()(batch["input_ids"], batch["attention_mask"])[0].numpy()
+            alone = classifier.eval()(batch["input_ids"], batch["attention_mask"]).logits[0].numpy()
         np.testing.assert_allclose(whole[row], alone, atol=1e-5)
 
 
@@ -144,7 +145,7 @@ def test_predict_logits_restores_the_mode_and_needs_no_labels(models, training):
 def test_predict_logits_computes_in_the_precision_of_the_device(models):
     classifier = load_classifier(str(models["bert"]), LABELS)
     seen = []
-    classifier.head.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    final_layer(classifier).register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     exact, rough = (predict_logits(classifier, toy_data()[0], device) for device in (None, BF16))
     assert seen == [torch.float32, torch.bfloat16]
     assert rough.dtype == np.float32

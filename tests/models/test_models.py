@@ -12,9 +12,24 @@ from tiny import ARCHITECTURES, DECODERS, FAMILIES, FP32, LABELS, build_model, b
 from torch import nn
 from transformers import AutoModel
 
+from helpers.exceptions import AssetError
 from helpers.models.batches import collate
-from helpers.models.classifier import POOLINGS, ByteDropout, TextClassifier, count_parameters, pool, use_byte_dropout
-from helpers.models.pretrained import load_classifier, load_tokenizer
+from helpers.models.classifier import (
+    POOLINGS,
+    ByteDropout,
+    TextClassifier,
+    backbone_of,
+    count_parameters,
+    final_layer,
+    is_multilabel,
+    label_names,
+    pool,
+    pooling_of,
+    set_labels,
+    use_byte_dropout,
+)  # fmt: skip
+from helpers.models.origins import load_tokenizer
+from helpers.models.pretrained import HEADS, load_classifier
 from helpers.models.saving import load, save
 
 each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -27,7 +42,7 @@ def models(tmp_path_factory):
 
 def logits_of(classifier, batch):
     with torch.inference_mode():
-        return classifier.eval()(batch["input_ids"], batch["attention_mask"])
+        return classifier.eval()(batch["input_ids"], batch["attention_mask"]).logits
 
 
 @each_architecture
@@ -35,22 +50,25 @@ def test_load_classifier_puts_a_head_on_the_pretrained_backbone(models, architec
     classifier = load_classifier(str(models[architecture]), LABELS)
     batch = collate(toy_data()[0], [0, 1, 2])
     assert logits_of(classifier, batch).shape == (3, len(LABELS))
-    assert classifier.backbone.config.model_type == architecture
+    assert type(classifier).__name__.endswith("ForSequenceClassification")
+    assert classifier.config.model_type == architecture
     assert {p.dtype for p in classifier.parameters()} == {torch.float32}
-    assert (classifier.label_names, classifier.multilabel, classifier.pooling) == (LABELS, False, "mean")
+    assert (label_names(classifier), is_multilabel(classifier)) == (LABELS, False)
+    assert pooling_of(classifier) == ("cls" if architecture == "modernbert" else "native")
 
 
 @each_architecture
 def test_load_classifier_keeps_the_pretrained_weights(models, architecture):
     pretrained = AutoModel.from_pretrained(models[architecture]).state_dict()
-    loaded = load_classifier(str(models[architecture]), LABELS).backbone.state_dict()
-    assert loaded.keys() == {name for name in pretrained if not name.startswith("pooler.")}
-    assert all(torch.equal(pretrained[name], loaded[name]) for name in loaded)
+    for pooling in ("native", "mean"):
+        loaded = backbone_of(load_classifier(str(models[architecture]), LABELS, pooling=pooling)).state_dict()
+        assert loaded.keys() >= {name for name in pretrained if not name.startswith("pooler.")}
+        assert all(torch.equal(pretrained[name], loaded[name]) for name in loaded)
 
 
 @each_architecture
 def test_attention_dropout_is_off(models, architecture):
-    config = load_classifier(str(models[architecture]), LABELS).backbone.config
+    config = load_classifier(str(models[architecture]), LABELS).config
     found = [getattr(config, name, None) for name in ("attention_dropout", "attention_probs_dropout_prob")]
     assert [value for value in found if value is not None] == [0.0]
 
@@ -62,7 +80,7 @@ def test_bfloat16_weights_are_loaded_as_fp32(models, tmp_path):
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", ["native", *POOLINGS])
 @each_architecture
 def test_a_padded_batch_equals_single_rows(models, architecture, pooling, attention):
     classifier = load_classifier(
@@ -75,7 +93,7 @@ def test_a_padded_batch_equals_single_rows(models, architecture, pooling, attent
     alone = torch.cat([logits_of(classifier, collate(train, [row])) for row in rows])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     if (architecture, pooling) != ("qwen2", "cls"):  # a decoder's first token sees nothing but itself
-        assert not torch.allclose(alone[0], alone[1], atol=1e-3), "rows that look alike would hide a mistake"
+        assert not torch.allclose(alone[0], alone[1], atol=1e-4), "rows that look alike would hide a mistake"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +102,7 @@ def families(tmp_path_factory):
     return {name: build_model(name, folder / name) for name in FAMILIES}
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", ["native", *POOLINGS])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_gives_a_padded_batch_what_it_gives_single_rows(families, family, pooling):
     classifier = load_classifier(str(families[family]), LABELS, pooling=pooling)
@@ -95,7 +113,7 @@ def test_every_family_gives_a_padded_batch_what_it_gives_single_rows(families, f
     alone = torch.cat([logits_of(classifier, collate(train, [row])) for row in rows])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     spread = (alone - alone[0]).abs().max()
-    assert spread < 1e-6 if (family in DECODERS and pooling == "cls") else spread > 1e-3
+    assert spread < 1e-6 if (family in DECODERS and pooling == "cls") else spread > 1e-4
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
@@ -112,7 +130,7 @@ def test_a_decoder_does_not_mind_the_side_of_the_padding(families, family, pooli
     torch.testing.assert_close(logits_of(classifier, left), logits_of(classifier, batch), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", HEADS)
 @each_architecture
 def test_save_and_load_give_identical_logits(models, tmp_path, architecture, pooling):
     classifier = load_classifier(str(models[architecture]), LABELS, pooling=pooling, device=FP32, seed=3)
@@ -123,15 +141,17 @@ def test_save_and_load_give_identical_logits(models, tmp_path, architecture, poo
     loaded, _, settings = load(tmp_path / "model", device=FP32)
     batch = collate(toy_data()[0], range(8))
     assert torch.equal(logits_of(classifier, batch), logits_of(loaded, batch))
-    assert torch.equal(classifier.head.weight, loaded.head.weight)
-    assert (loaded.pooling, loaded.label_names, settings["pooling"]) == (pooling, LABELS, pooling)
+    assert torch.equal(final_layer(classifier).weight, final_layer(loaded).weight)
+    assert type(loaded) is type(classifier)
+    assert label_names(loaded) == settings["label_names"] == LABELS
+    assert pooling_of(loaded) == settings["pooling"] == pooling_of(classifier)
 
 
 def test_a_loaded_classifier_brings_its_settings_and_is_in_evaluation_mode(models, tmp_path):
     classifier = load_classifier(str(models["bert"]), LABELS, multilabel=True, pooling="cls", dropout=0.25)
     save(classifier, make_tokenizer(), tmp_path / "model", thresholds=[0.3, 0.5, 0.7], max_length=64)
     loaded, _, settings = load(tmp_path / "model")
-    assert (loaded.multilabel, loaded.pooling, loaded.dropout.p) == (True, "cls", 0.25)
+    assert (is_multilabel(loaded), pooling_of(loaded), loaded.dropout.p) == (True, "cls", 0.25)
     assert settings["thresholds"] == [0.3, 0.5, 0.7]
     assert settings["max_length"] == 64
     assert not any(module.training for module in loaded.modules())
@@ -164,8 +184,8 @@ def test_saving_again_replaces_the_whole_folder(models, tmp_path):
     (tmp_path / "model" / "stray.txt").write_text("from the first time")
     save(second, make_tokenizer(), tmp_path / "model")
     loaded, _, settings = load(tmp_path / "model")
-    assert torch.equal(loaded.head.weight, second.head.weight)
-    assert "temperature" not in settings
+    assert torch.equal(final_layer(loaded).weight, final_layer(second).weight)
+    assert settings["thresholds"] is None
     assert not (tmp_path / "model" / "stray.txt").exists()
     assert os.listdir(tmp_path) == ["model"], "temporary folders must not stay behind"
 
@@ -187,7 +207,7 @@ def test_a_saved_folder_is_as_readable_as_any_other(models, tmp_path):
 
 
 def test_a_folder_without_a_saved_classifier_is_refused_in_a_sentence(models):
-    with pytest.raises(FileNotFoundError, match=r"holds no saved classifier .*: train and save one first\."):
+    with pytest.raises(AssetError, match=r"bert' is a pretrained model without a trained head: train it first\."):
         load(models["bert"])
 
 
@@ -196,13 +216,13 @@ def test_the_head_depends_on_the_seed_alone(models):
     first = load_classifier(str(models["bert"]), LABELS, seed=1)
     torch.manual_seed(456)
     again, other = (load_classifier(str(models["bert"]), LABELS, seed=seed) for seed in (1, 2))
-    assert torch.equal(first.head.weight, again.head.weight)
-    assert torch.equal(first.head.bias, again.head.bias)
-    assert not torch.equal(first.head.weight, other.head.weight)
+    assert torch.equal(final_layer(first).weight, final_layer(again).weight)
+    assert torch.equal(final_layer(first).bias, final_layer(again).bias)
+    assert not torch.equal(final_layer(first).weight, final_layer(other).weight)
 
 
 def test_an_unknown_pooling_is_refused_by_name(models):
-    with pytest.raises(ValueError, match=r"pooling='max' is unknown: use one of cls, mean, last"):
+    with pytest.raises(ValueError, match=r"pooling='max' is unknown: use one of auto, native, cls, mean, last"):
         load_classifier(str(models["bert"]), LABELS, pooling="max")
 
 
@@ -282,7 +302,8 @@ def test_byte_dropout_passes_gradients_where_it_passes_values():
 @each_architecture
 def test_use_byte_dropout_leaves_no_other_dropout(models, architecture):
     backbone = AutoModel.from_pretrained(models[architecture])
-    classifier = TextClassifier(backbone, LABELS, multilabel=False, pooling="mean", dropout=0.3)
+    set_labels(backbone.config, LABELS, multilabel=False)
+    classifier = TextClassifier(backbone, pooling="mean", dropout=0.3)
     before = sorted(module.p for module in classifier.modules() if isinstance(module, nn.Dropout))
     use_byte_dropout(classifier)
     after = sorted(module.p for module in classifier.modules() if isinstance(module, ByteDropout))
@@ -319,7 +340,7 @@ def test_byte_dropout_comes_with_a_cpu_alone(models, tmp_path, kind):
 def test_the_device_chooses_the_attention(models, tmp_path, device, attention):
     classifier = load_classifier(str(models["qwen2"]), LABELS, device=device)
     loaded, _, _ = load(save(classifier, make_tokenizer(), tmp_path / "model"), device=device)
-    assert [model.backbone.config._attn_implementation for model in (classifier, loaded)] == [attention] * 2
+    assert [model.config._attn_implementation for model in (classifier, loaded)] == [attention] * 2
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "modernbert"])
@@ -328,15 +349,19 @@ def test_a_dropout_that_is_given_reaches_head_and_backbone(families, tmp_path, a
     classifier = load_classifier(str(families[architecture]), LABELS, dropout=0.3)
     loaded, _, _ = load(save(classifier, make_tokenizer(), tmp_path / "model"))
     for model in (classifier, loaded):
-        assert model.dropout.p == 0.3
-        assert sum(module.p == 0.3 for module in dropouts(model.backbone)) >= 3
+        assert sum(module.p == 0.3 for module in dropouts(backbone_of(model))) >= 3
+        assert sum(module.p == 0.3 for module in dropouts(model)) > sum(
+            module.p == 0.3 for module in dropouts(backbone_of(model))
+        )
         assert {module.p for module in dropouts(model)} <= {0.3, 0.0}
 
 
-def test_without_a_dropout_the_backbone_keeps_its_own_and_the_head_has_a_tenth(tmp_path):
-    classifier = load_classifier(str(build_model("bert", tmp_path / "bert", dropout=0.2)), LABELS)
-    assert classifier.dropout.p == 0.1
-    assert {module.p for module in dropouts(classifier.backbone)} == {0.2, 0.0}
+def test_without_a_dropout_the_backbone_keeps_its_own_and_a_pooled_head_has_a_tenth(tmp_path):
+    folder = str(build_model("bert", tmp_path / "bert", dropout=0.2))
+    for pooling, own in (("native", 0.2), ("mean", 0.1)):
+        classifier = load_classifier(folder, LABELS, pooling=pooling)
+        assert classifier.dropout.p == own
+        assert {module.p for module in dropouts(backbone_of(classifier))} == {0.2, 0.0}
 
 
 def test_an_unknown_method_is_refused_by_name(models):
@@ -347,7 +372,7 @@ def test_an_unknown_method_is_refused_by_name(models):
 def test_count_parameters_tells_frozen_from_trainable(models):
     classifier = load_classifier(str(models["bert"]), LABELS)
     everything = count_parameters(classifier)
-    classifier.backbone.requires_grad_(False)
+    backbone_of(classifier).requires_grad_(False)
     frozen = count_parameters(classifier)
     head = 32 * len(LABELS) + len(LABELS)
     assert everything.total == everything.trainable == sum(p.numel() for p in classifier.parameters())

@@ -16,10 +16,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import bench_zoo
 
 from helpers.files import ROOT
-from helpers.models.classifier import POOLINGS
+from helpers.models.classifier import backbone_of, final_layer
+from helpers.models.origins import find_origin
 from helpers.models.predict import predict_logits
-from helpers.models.pretrained import METHODS, load_backbone, load_classifier
+from helpers.models.pretrained import HEADS, METHODS, load_classifier
 from helpers.models.saving import load, save
+from helpers.models.weights import load_backbone, read_config
 from helpers.models.zoo import SETTINGS, find_defaults, find_row, read_zoo, require_method
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import fit
@@ -162,7 +164,7 @@ def test_every_listed_model_gets_every_setting(name):
     found = find_defaults(name)
     unused = {"rank"} if found["method"] == "full" else set()
     assert {setting for setting in SETTINGS if not found.get(setting)} == unused
-    assert found["pooling"] in POOLINGS
+    assert found["pooling"] in HEADS
 
 
 def test_the_laptop_models_keep_the_names_of_their_artefacts():
@@ -213,9 +215,9 @@ def test_memory_of_weights_gradients_and_optimiser_by_hand(base):
     numbers = sum(p.numel() for p in classifier.parameters())
     memory = count_memory(classifier, one_batch())
     assert (memory["weights"], memory["gradients"], memory["optimiser"]) == (4 * numbers, 4 * numbers, 8 * numbers)
-    classifier.backbone.requires_grad_(False)
+    backbone_of(classifier).requires_grad_(False)
     probe = count_memory(classifier, one_batch())
-    assert probe["gradients"] == 4 * sum(p.numel() for p in classifier.head.parameters())
+    assert probe["gradients"] == 4 * sum(p.numel() for p in final_layer(classifier).parameters())
     assert probe["activations"] < memory["activations"] / 5
 
 
@@ -236,8 +238,13 @@ def test_counting_leaves_the_model_as_it_was(base):
     assert all(p.grad is None for p in classifier.parameters())
 
 
+def four_bit_backbone(base):
+    origin = find_origin(str(base))
+    return load_backbone(origin, read_config(origin), device=FP32, four_bit=True)
+
+
 def test_four_bit_weights_take_an_eighth_and_their_scales(base):
-    wide, narrow = new_classifier(base), load_backbone(str(base), device=FP32, four_bit=True)
+    wide, narrow = new_classifier(base), four_bit_backbone(base)
     linear = sum(m.weight.numel() for m in wide.modules() if isinstance(m, torch.nn.Linear))
     saved = count_weight_bytes(wide) - count_weight_bytes(narrow)
     assert 2.5 * linear < saved < 3.5 * linear  # each scale's table of 256 levels weighs on layers this small

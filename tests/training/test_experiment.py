@@ -90,7 +90,7 @@ def test_lora_trains_little_and_is_merged(setting, tmp_path):
     recipe = Recipe(setting[0], CONFIG, "lora", max_length=24)
     run = run_toy(setting, tmp_path, recipe)
     assert run.record["parameters_trainable"] < run.record["parameters_total"]
-    assert type(run.classifier).__name__ == "TextClassifier"
+    assert type(run.classifier).__name__ == "BertForSequenceClassification"
     assert not any("lora" in name for name in run.classifier.state_dict())
     found = Predictor.load(tmp_path, device=FP32).predict_probabilities(
         pd.read_csv(tmp_path / "predictions.csv")["text"]
@@ -110,7 +110,7 @@ def test_a_recipe_of_chosen_parameters_takes_what_it_knows():
     ("wrong", "says"),
     [
         ({"method": "prompt"}, "method='prompt' is unknown: use one of probe, lora, qlora, full"),
-        ({"pooling": "max"}, "pooling='max' is unknown: use one of cls, mean, last"),
+        ({"pooling": "max"}, "pooling='max' is unknown: use one of auto, native, cls, mean, last"),
         ({"max_length": 3}, "max_length=3"),
     ],
 )

@@ -1,0 +1,142 @@
+"""What a model's name leads to, found out before any weights are read: a pretrained backbone, a trained classifier of
+any origin (the Hub, a `Trainer` checkpoint, a run of the course), or an adapter. Taught in notebook 01, step 10."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.assets.find import find_model
+from helpers.assets.hub_errors import explain_hub_errors
+from helpers.exceptions import AssetError
+from helpers.files import read_json
+
+# A folder whose head no other library knows says so by its `model_type`, which every library reads first and refuses.
+OWN_HEAD = "pooled-"
+ADAPTER_FILE, CONFIG_FILE = "adapter_config.json", "config.json"
+WORD_FILES = ("tokenizer.json", "vocab.*", "*.model", "merges.txt", "*.gguf")  # one of them holds a tokenizer's words
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from. `kind` is "backbone" (no trained head), "classifier" (the architecture's own class),
+    "pooled" (the course's `TextClassifier`) or "adapter"; `config` is what its `config.json` says, {} without one, and
+    `adapter` is its `adapter_config.json`."""
+
+    name: str
+    location: str
+    revision: str | None
+    kind: str
+    config: dict
+    adapter: dict
+
+    @property
+    def base(self) -> tuple[str, str | None]:
+        """Name and revision of the model that an adapter stands on."""
+        known = self.config.get("base_model") or self.adapter.get("base_model_name_or_path")
+        return known, self.config.get("base_revision") or self.adapter.get("revision")
+
+    @property
+    def pooling(self) -> str:
+        """How its head reads a text, if it has one."""
+        return self.config.get("pooling") or self.config.get("classifier_pooling") or "native"
+
+
+def find_origin(model: str | Path, *, revision: str | None = None, weights: bool = True) -> Origin:
+    """Return what `model` is: a name of the course or of the zoo, a Hub id, a run folder, or a folder of any origin.
+    Raises `AssetError` for what is no model; without `weights`, a folder may hold a tokenizer alone."""
+    from transformers.utils import find_adapter_config_file
+
+    asset = find_model(str(model), revision=revision)
+    location = asset.location
+    if Path(location).exists():
+        location = _find_folder(str(model), Path(location), weights=weights)
+    with explain_hub_errors(str(model), location):
+        file = find_adapter_config_file(location, revision=asset.revision)
+        config = _read_config(location, asset.revision, required=file is None)
+    if file is not None:
+        kind = "adapter"
+    elif str(config.get("model_type")).startswith(OWN_HEAD):
+        kind = "pooled"
+    else:
+        classes = config.get("architectures") or [""]
+        kind = "classifier" if classes[0].endswith("ForSequenceClassification") else "backbone"
+    return Origin(str(model), location, asset.revision, kind, config, read_json(Path(file)) if file else {})
+
+
+def _find_folder(name: str, folder: Path, *, weights: bool) -> str:
+    """Return the folder that holds the model: `folder`, or in a run's folder its `model`."""
+    if not folder.is_dir():
+        raise AssetError(f"{name!r} is a file: name the folder that it is in, with the model's config.json.")
+    if _holds_model(folder / "model") and not _holds_model(folder):
+        folder = folder / "model"
+    if (folder / "classifier.json").exists():
+        raise AssetError(f"{name!r} was saved by an older version of this course: train it again.")
+    if not _holds_model(folder) and (weights or not _holds_words(folder)):
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
+        remedy = f"name one of the folders in it ({', '.join(inside)})" if inside else "train and save one first"
+        raise AssetError(f"{name!r} holds no saved model (no {CONFIG_FILE}): {remedy}.")
+    return str(folder)
+
+
+def _holds_model(folder: Path) -> bool:
+    """Return whether a model lies here; the `config.json` of a run, which names no model_type, is none."""
+    file = folder / CONFIG_FILE
+    return (folder / ADAPTER_FILE).exists() or (file.exists() and "model_type" in read_json(file))
+
+
+def _holds_words(folder: Path) -> bool:
+    return any(file for pattern in WORD_FILES for file in folder.glob(pattern))
+
+
+def _read_config(location: str, revision: str | None, *, required: bool) -> dict:
+    """Return the content of `config.json`; {} for an adapter without one."""
+    from transformers import PreTrainedConfig
+
+    if Path(location).is_dir():
+        file = Path(location) / CONFIG_FILE
+        return read_json(file) if file.exists() else {}
+    try:
+        return PreTrainedConfig.get_config_dict(location, revision=revision)[0]
+    except OSError:
+        if required:
+            raise
+        return {}
+
+
+def load_tokenizer(model: str | Path, *, revision: str | None = None):
+    """Return the tokenizer of `model`, ready to pad on the right; without a pad token it pads with its end token.
+
+    Its `model_max_length` is what the model can read, in tokens. Raises `AssetError` for a folder without a tokenizer,
+    of which the libraries would make one that knows no word.
+    """
+    from transformers import AutoTokenizer
+
+    origin = find_origin(model, revision=revision, weights=False)
+    folder = Path(origin.location)
+    if folder.is_dir() and not _holds_words(folder):
+        if origin.kind == "adapter":
+            return load_tokenizer(origin.base[0], revision=origin.base[1])
+        raise AssetError(
+            f"{str(model)!r} has no tokenizer: copy the tokenizer files of the model that it was made from (tokenizer.json "
+            "and tokenizer_config.json) into it."
+        )
+    with explain_hub_errors(str(model), origin.location):
+        tokenizer = AutoTokenizer.from_pretrained(origin.location, revision=origin.revision)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise AssetError(
+            f"The tokenizer of {str(model)!r} knows no word: copy that of the model that it was made from."
+        )
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    limit = count_positions(origin.config)
+    if limit:
+        tokenizer.model_max_length = limit
+    return tokenizer
+
+
+def count_positions(config: dict) -> int | None:
+    """Return how many tokens a model with this `config.json` can read; None if it does not say."""
+    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    if positions and any(kind in str(config.get("model_type")) for kind in ("roberta", "mpnet", "camembert")):
+        positions -= (config.get("pad_token_id") or 0) + 1  # they count from behind the pad token's number
+    return positions
