@@ -19,5 +19,5 @@ def main() -> None:
     try:
         app()
     except (PlainError, ValueError, FileNotFoundError) as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo("\n".join([f"Error: {error}", *getattr(error, "__notes__", [])]), err=True)
         raise SystemExit(1) from None

@@ -1,6 +1,8 @@
 """The end of a notebook in one call: record, history, predictions and curves in the run's folder, and the result card."""
 
 import shutil
+import time
+from pathlib import Path
 
 from helpers.course.expected import print_card
 from helpers.plots import plot_history
@@ -26,3 +28,25 @@ def finish(chosen, corpus, scores, *, method: str, model: str | None = None, res
             shutil.rmtree(model)
     complete_run(chosen.run_folder, record, corpus.splits["test"]["text"], scores, result)
     print_card(record)
+
+
+def say_where_on_failure(folder: Path) -> None:
+    """From now on, let a cell that fails say where the weights of the run in `folder` are, if it has trained any.
+    Outside a notebook, do nothing."""
+    from IPython import get_ipython
+
+    shell, start = get_ipython(), time.time()
+    if shell is None:
+        return
+
+    def say(result) -> None:
+        places = {"model": "the model is in", "checkpoint/best.safetensors": "the best weights, to go on from, are in"}
+        for name, words in {} if result.success else places.items():
+            if (folder / name).exists() and (folder / name).stat().st_mtime >= start:
+                print(f"Nothing that was trained is lost: {words} {folder / name}.")
+                break
+
+    if earlier := getattr(shell, "_course_failure", None):  # of this notebook's cell, run before
+        shell.events.unregister("post_run_cell", earlier)
+    shell._course_failure = say
+    shell.events.register("post_run_cell", say)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from helpers.assets.defaults import read_notebook, read_parameters
 from helpers.assets.find import find_dataset, find_model
+from helpers.course.finish import say_where_on_failure
 from helpers.device import find_device, pick_profile
 from helpers.runs import check_run_name, library_line, open_run_folder
 
@@ -47,6 +48,7 @@ def choose(notebook: str, given: dict, of_model: Callable[[str], dict] | None = 
     chosen.run_name = chosen.run_name or f"{chosen.profile}-seed{chosen.seed}"
     kept = {name: vars(chosen)[name] for name in read_notebook(notebook)["parameters"]}
     chosen.run_folder = open_run_folder(notebook, chosen.run_name, kept)
+    say_where_on_failure(chosen.run_folder)
     return chosen
 
 

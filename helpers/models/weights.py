@@ -84,11 +84,26 @@ def native_class(config):
 
 def native_poolings(config) -> tuple[str, ...]:
     """Return which poolings, besides "native", the architecture's own class can do: ModernBERT's the first token's or
-    the mean, a decoder's the last token's, where one linear layer ("score") reads it."""
+    the mean; BERT's the first token's, where its pooling layer begins as the identity; a decoder's the last token's,
+    where one linear layer ("score") reads it."""
     if hasattr(config, "classifier_pooling"):
         return ("cls", "mean")
     with torch.device("meta"):
-        return ("last",) if hasattr(native_class(config)(config), "score") else ()
+        model = native_class(config)(config)
+    return ("cls",) if find_pooler(model) else ("last",) if hasattr(model, "score") else ()
+
+
+def find_pooler(model: nn.Module) -> nn.Linear | None:
+    """Return the square matrix of BERT's pooling layer, which its classifier applies to the first token's vector."""
+    return getattr(getattr(model.base_model, "pooler", None), "dense", None)
+
+
+def let_through(pooler: nn.Linear) -> None:
+    """Make the layer the identity, in place: the head then reads the first token's vector itself (in tanh, which hardly
+    bends it). Better than random numbers, and than numbers that were trained for another purpose."""
+    with torch.no_grad():
+        pooler.weight.copy_(torch.eye(len(pooler.weight)))
+        pooler.bias.zero_()
 
 
 def keeps_head(origin: Origin, pooling: str) -> bool:
@@ -103,7 +118,7 @@ def load_whole(
     device: Device | None = None, frozen: bool = False, four_bit: bool = False,
 ) -> tuple[nn.Module, list[str]]:  # fmt: skip
     """Return a classifier with its own trained head, whatever its labels, or with a new one for `names`; and which parts
-    of its backbone are new, because the origin did not hold them: BERT's pooling layer, at most."""
+    of its backbone are new: BERT's pooling layer, if the origin did not hold it or `pooling` is "cls"."""
     config, how = read_config(origin, dropout=dropout), {"device": device, "frozen": frozen, "four_bit": four_bit}
     if origin.kind == "pooled":
         if four_bit or not keeps_head(origin, pooling):
@@ -123,7 +138,13 @@ def load_whole(
         classifier, missing = load_native(origin, config, **how)
         if kept and missing:
             raise AssetError(f"{origin.name!r} lacks weights of its head ({min(missing)}): it is no whole classifier.")
-        return classifier, ["pooler"] if any("pooler." in name for name in missing) else []
+        pooler = find_pooler(classifier)
+        new_pooler = (
+            pooler is not None and not kept and (pooling == "cls" or any("pooler." in name for name in missing))
+        )
+        if new_pooler:
+            let_through(pooler)
+        return classifier, ["pooler"] if new_pooler else []
     backbone = load_backbone(origin, config, **how)
     classifier = TextClassifier(backbone, pooling=pooling, dropout=0.1 if dropout is None else dropout)
     classifier.classifier.to(next(backbone.parameters()).device)

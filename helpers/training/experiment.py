@@ -1,7 +1,9 @@
 """One training run, from a loaded dataset to a finished run folder: what notebook 02 and the command line share.
 Every step of it is taught in notebook 01."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,18 +99,40 @@ def train_run(
         classifier = merge_lora(classifier).eval()
     if save_model and is_main_process():  # at once: whatever fails from here on, the model is there
         save(classifier, tokenizer, run_folder / "model", max_length=recipe.max_length)
+    with _say_where(run_folder / "model"):
+        about = {"dataset": dataset, "notebook": notebook, "device": device}
+        run = _score_run(corpus, recipe, classifier, tokenizer, encoded, result, **about)
+        if is_main_process():
+            _write_run(run, corpus, run_folder, dataset, extra)
+    return run
+
+
+@contextlib.contextmanager
+def _say_where(folder: Path) -> Iterator[None]:
+    """Let an error in the block say that the model was saved before."""
+    try:
+        yield
+    except Exception as error:
+        if folder.exists():
+            error.add_note(f"Nothing that was trained is lost: the model is in {folder}.")
+        raise
+
+
+def _score_run(
+    corpus: LoadedData, recipe: Recipe, classifier, tokenizer, encoded: dict, result: TrainingResult, *, device: Device,
+    **about,
+) -> FinishedRun:  # fmt: skip
+    """Return the run with its scores on the test split, and its record."""
+    names, seed = corpus.label_names, recipe.training.seed
     logits = predict_logits_together(classifier, encoded["test"], device)
     scores = score(encoded["test"].labels, probabilities(logits, multilabel=corpus.multilabel), names)
     record = metrics_record(
-        notebook=notebook, model=recipe.model, revision=recipe.revision or find_model(recipe.model).revision,
-        method=NAMES_OF_METHODS[recipe.method], dataset=dataset, sizes=corpus.splits.num_rows, metrics=scores.metrics,
+        **about, model=recipe.model, revision=recipe.revision or find_model(recipe.model).revision,
+        method=NAMES_OF_METHODS[recipe.method], sizes=corpus.splits.num_rows, metrics=scores.metrics,
         intervals=scores.intervals, seed=seed, device=device, result=result, pooling=pooling_of(classifier),
         max_length=recipe.max_length, truncated=encoded["test"].truncated, processes=count_processes(),
     )  # fmt: skip
-    run = FinishedRun(recipe, classifier, tokenizer, encoded, result, scores, record)
-    if is_main_process():
-        _write_run(run, corpus, run_folder, dataset, extra)
-    return run
+    return FinishedRun(recipe, classifier, tokenizer, encoded, result, scores, record)
 
 
 def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str, extra: dict) -> None:
