@@ -14,6 +14,8 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    Gemma2Config,
+    Gemma2Model,
     GemmaConfig,
     GemmaModel,
     LlamaConfig,
@@ -78,6 +80,8 @@ def build_model(architecture: str, folder: Path, *, dropout: float = 0.0) -> Pat
         model = LlamaModel(LlamaConfig(**size, **decoder))
     elif architecture == "gemma":
         model = GemmaModel(GemmaConfig(**size, **decoder, head_dim=8))
+    elif architecture == "gemma2":
+        model = Gemma2Model(Gemma2Config(**size, **decoder, head_dim=8))
     elif architecture == "mistral":
         model = MistralModel(MistralConfig(**size, **decoder, sliding_window=8))  # shorter than the texts, too
     else:

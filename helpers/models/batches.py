@@ -64,9 +64,16 @@ def require_length(tokenizer, max_length: int) -> None:
 
 
 def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
-    """Tokenise one split of a dataset that `load_data` returned, and bring its labels along."""
+    """Tokenise one split of a dataset that `load_data` returned, and bring its labels along.
+    Raises `ValueError` if the tokenizer knows no word of it: nothing could be learnt from [UNK] alone."""
     labels = split["labels" if "labels" in split.column_names else "label"]
-    return encode_texts(split["text"], tokenizer, max_length, list(labels))
+    encoded = encode_texts(split["text"], tokenizer, max_length, list(labels))
+    says_nothing = {*tokenizer.all_special_ids, tokenizer.unk_token_id}
+    if len(encoded) and all(says_nothing.issuperset(ids) for ids in encoded.input_ids):
+        raise ValueError(
+            "The model's tokenizer knows no word of these texts: it is not the one the model was made with."
+        )
+    return encoded
 
 
 def select_rows(encoded: EncodedTexts, rows) -> EncodedTexts:

@@ -41,10 +41,11 @@ def plan_labels(
         return LabelPlan(names, "new", f"{model} has no head of its own: a new one for {len(names)} labels is trained.")
     old = read_labels(origin)
     places = match_labels(names, old)
-    several = origin.config.get("problem_type", "single_label_classification") == "multi_label_classification"
+    question = origin.config.get("problem_type") or "single_label_classification"
+    same = question == ("multi_label_classification" if multilabel else "single_label_classification")
     new = [name for name, place in zip(names, places, strict=True) if place is None]
     why = "knows none of these labels" if len(new) == len(names) or len(old) < 2 else ""
-    why = "answers another kind of question" if several != multilabel else why
+    why = why if same else "answers another kind of question"
     if origin.kind != "adapter" and not keeps_head(origin, pooling):
         why = f"reads texts another way than pooling={pooling!r}"
     if why:

@@ -37,7 +37,7 @@ def load_classifier(
     torch.manual_seed(seed)  # the head's initial weights
     if origin.kind == "adapter":
         adapted = load_adapter(origin, device=device, trainable="lora" in method, four_bit=method == "qlora")
-        classifier, new = adapted if "lora" in method else merge_lora(adapted), []
+        classifier, new = adapted if "lora" in method else merge_lora(adapted).requires_grad_(True), []
     else:
         how = {"frozen": "lora" in method, "four_bit": method == "qlora", "dropout": dropout, "device": device}
         classifier, new = load_whole(origin, label_names, multilabel=multilabel, pooling=pooling, **how)
