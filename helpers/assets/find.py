@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.assets.zoo import ZOO, find_row
 from helpers.exceptions import AssetError
 from helpers.files import DATA, ROOT, read_json, read_toml
 
@@ -32,6 +33,16 @@ def read_manifest(manifest: Path = MANIFEST) -> dict:
 def read_pinned(name: str) -> dict:
     """Return what the manifest says about the Hub id `name` (type, revision, licence, folder); {} for one it lacks."""
     return read_manifest().get("hub", {}).get(name, {})
+
+
+def resolve_model(name: str, zoo: Path = ZOO) -> str:
+    """Return what `name` is loaded by: for the zoo's "bert" its Hub id, for "minilm" its name in `data/assets.toml`.
+    A name that the zoo does not list stays as it is."""
+    row = find_row(name, zoo)
+    if row is None:
+        return name
+    is_artefact = "/" not in name and row["name"] in read_manifest().get("models", {})
+    return row["name"] if is_artefact else row["hub_id"]
 
 
 def read_fetched(cache: Path = CACHE) -> dict:
