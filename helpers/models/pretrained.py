@@ -8,6 +8,7 @@ from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
 from helpers.models.adapters import add_lora, four_bit_config
 from helpers.models.classifier import build_classifier
+from helpers.models.zoo import find_pooling
 
 METHODS = ("probe", "lora", "qlora", "full")
 # What architectures call the dropout of their hidden states, and that of their attention.
@@ -36,8 +37,8 @@ def load_classifier(
     """Return `model`'s pretrained backbone under a new, randomly initialised head, ready to train by `method`.
 
     "full" trains all weights, "probe" the head alone, "lora" thin matrices of `rank` beside the `targets`, and "qlora"
-    the same beside weights that rest in 4 bits; see `helpers.models.adapters`. `pooling="auto"` takes the mean, which
-    sentence encoders were pretrained with, and which works for decoders too. `dropout` is 0.1 before the head and
+    the same beside weights that rest in 4 bits; see `helpers.models.adapters`. `pooling="auto"` takes the zoo's, or the
+    mean, which sentence encoders were pretrained with, and which works for decoders too. `dropout` is 0.1 before the head and
     what the backbone was pretrained with inside it, unless given for both. `device` chooses the attention kernel.
     Called twice, it returns the same weights twice: every comparison begins from the same start.
     """
@@ -45,7 +46,7 @@ def load_classifier(
         raise ValueError(f"method={method!r} is unknown: use one of {', '.join(METHODS)}.")
     backbone = load_backbone(model, device=device, dropout=dropout, four_bit=method == "qlora", revision=revision)
     torch.manual_seed(seed)  # the head's initial weights
-    own = {"multilabel": multilabel, "pooling": "mean" if pooling == "auto" else pooling}
+    own = {"multilabel": multilabel, "pooling": find_pooling(model) if pooling == "auto" else pooling}
     own |= {"dropout": 0.1 if dropout is None else dropout, "base": model, "revision": revision}
     classifier = build_classifier(backbone, label_names, device=device, **own)
     if method == "probe":

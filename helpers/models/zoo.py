@@ -8,7 +8,7 @@ import pandas as pd
 from helpers.assets.find import resolve_model
 from helpers.assets.zoo import ZOO, find_row, require_method
 
-__all__ = ["SETTINGS", "ZOO", "find_defaults", "find_row", "read_zoo", "require_method"]
+__all__ = ["SETTINGS", "ZOO", "find_defaults", "find_pooling", "find_row", "read_zoo", "require_method"]
 
 SETTINGS = ("method", "pooling", "learning_rate", "batch_size", "max_length", "epochs", "rank")
 
@@ -30,3 +30,8 @@ def find_defaults(model: str, path: Path = ZOO) -> dict:
         "targets": row["targets"].split() if row["targets"] else None,
         **{name: row[name] for name in SETTINGS if row[name] is not None},
     }
+
+
+def find_pooling(model: str) -> str:
+    """Return the pooling that suits `model`: the zoo's, or "mean" of one that it does not list."""
+    return (find_row(model) or {}).get("pooling") or "mean"

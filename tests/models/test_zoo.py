@@ -21,7 +21,7 @@ from helpers.models.classifier import POOLINGS
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import METHODS, load_backbone, load_classifier
 from helpers.models.saving import load, save
-from helpers.models.zoo import SETTINGS, find_defaults, find_row, read_zoo, require_method
+from helpers.models.zoo import SETTINGS, find_defaults, find_pooling, find_row, read_zoo, require_method
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import fit
 from helpers.training.memory import count_activation_bytes, count_memory, count_weight_bytes
@@ -246,6 +246,19 @@ def test_seven_linear_layers_of_the_reported_adapters_are_all_that_there_are(nam
     assert len(known["targets"]) == 7
     assert set(all_of_them.peft_config["default"].target_modules) == set(known["targets"])
     assert (named.peft_config["default"].r, named.peft_config["default"].lora_alpha) == (128, 256)
+
+
+@pytest.mark.parametrize("name", ZOO.index)
+def test_without_a_word_about_pooling_a_model_gets_the_zoo_s(name, monkeypatch):
+    from helpers.models import pretrained
+
+    given = {}
+    monkeypatch.setattr(pretrained, "load_backbone", lambda *_, **__: None)
+    monkeypatch.setattr(pretrained, "build_classifier", lambda *_, **own: given.update(own))
+    for asked, expected in (("auto", ZOO.loc[name, "pooling"]), ("cls", "cls"), ("last", "last")):
+        pretrained.load_classifier(name, NAMES, pooling=asked)
+        assert given["pooling"] == expected
+    assert find_pooling("some/model") == "mean"
 
 
 def test_a_table_that_pandas_wrote_is_read_alike(tmp_path):
