@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from helpers.assets.find import read_manifest
+from helpers.assets.find import read_pinned
+from helpers.assets.zoo import read_rows
 from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
 from helpers.files import ROOT
 
@@ -31,21 +32,25 @@ DECODERS = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": "llama",
     "meta-llama/Llama-3.2-1B": "llama",
     "google/gemma-2b": "gemma",
+    "google/gemma-1.1-2b-it": "gemma",
     "google/gemma-2-2b": "gemma2",
+    "meta-llama/Llama-3.2-3B-Instruct": "llama",
+    "dunzhang/stella_en_1.5B_v5": "qwen2",
+    "Qwen/Qwen2.5-Coder-14B-Instruct": "qwen2",
     "mistralai/Mistral-7B-v0.1": "mistral",
+    "mistralai/Mistral-7B-Instruct-v0.1": "mistral",
 }
-GATED = ("meta-llama/Llama-3.2-1B", "google/gemma-2b", "google/gemma-2-2b")
+GATED = [row["hub_id"] for row in read_rows() if row["gated"] == "yes"]
 ROWS = 180  # per split
 
 
 def fill(hub) -> None:
     """Put every repository into `hub`; contents are made when they are first asked for."""
-    pinned = read_manifest()["hub"]
     for name, model_type in (ENCODERS | DECODERS).items():
         make = functools.partial(_model_files, model_type, decoder=name in DECODERS)
-        hub.add("models", name, make, sha=_commit(pinned, name), gated=name in GATED)
+        hub.add("models", name, make, sha=_commit(name), gated=name in GATED)
     for name, make in DATASETS.items():
-        hub.add("datasets", name, make, sha=_commit(pinned, name))
+        hub.add("datasets", name, make, sha=_commit(name))
     # SemEval's main branch is a script, which datasets 4 and later refuse; the Hub converted it to parquet elsewhere.
     name = "SemEvalWorkshop/sem_eval_2018_task_1"
     script = {
@@ -53,11 +58,11 @@ def fill(hub) -> None:
         "sem_eval_2018_task_1.py": b"raise SystemExit('never run')\n",
     }
     hub.add("datasets", name, script)
-    hub.add("datasets", name, _semeval_files, sha=_commit(pinned, name), ref="refs/convert/parquet")
+    hub.add("datasets", name, _semeval_files, sha=_commit(name), ref="refs/convert/parquet")
 
 
-def _commit(pinned: dict, name: str) -> str | None:
-    revision = pinned.get(name, {}).get("revision", "")
+def _commit(name: str) -> str | None:
+    revision = read_pinned(name).get("revision", "")
     return revision if len(revision) == 40 else None
 
 

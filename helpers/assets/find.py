@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.assets.zoo import ZOO, find_row, list_near_names
 from helpers.exceptions import AssetError
 from helpers.files import DATA, ROOT, read_json, read_toml
 
@@ -30,8 +31,30 @@ def read_manifest(manifest: Path = MANIFEST) -> dict:
 
 
 def read_pinned(name: str) -> dict:
-    """Return what the manifest says about the Hub id `name` (type, revision, licence, folder); {} for one it lacks."""
-    return read_manifest().get("hub", {}).get(name, {})
+    """Return what is pinned of the Hub id `name` (type, revision, licence, folder): a dataset by the manifest, a model by
+    the zoo; {} for one that neither lists."""
+    listed, row = read_manifest().get("hub", {}), find_row(name) if "/" in name else None
+    if name in listed or row is None:
+        return listed.get(name, {})
+    known = {"type": "model", "revision": row["revision"], "licence": row["licence"]}
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def resolve_model(name: str, zoo: Path = ZOO) -> str:
+    """Return what `name` is loaded by: for the zoo's "bert" its Hub id, for "minilm" its name in `data/assets.toml`.
+    A name that the zoo does not list stays as it is."""
+    row = find_row(name, zoo)
+    if row is None:
+        return name
+    is_artefact = "/" not in name and row["name"] in read_manifest().get("models", {})
+    return row["name"] if is_artefact else row["hub_id"]
+
+
+def find_artefact(name: str) -> str | None:
+    """Return the artefact of the package index that holds the model or dataset `name`; None for all others."""
+    manifest = read_manifest()
+    entry = manifest.get("models", {}).get(resolve_model(name)) or manifest.get("datasets", {}).get(name, {})
+    return entry.get("artefact")
 
 
 def read_fetched(cache: Path = CACHE) -> dict:
@@ -51,16 +74,19 @@ def find_dataset(name: str, *, revision: str | None = None, cache: Path = CACHE)
 
 
 def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
-    """Look `name` up: first as a local path, then in `data/assets.toml`, then take it for a Hub id, at `revision`, or
-    the one the manifest pins, or "main". What was fetched beforehand is found in `cache`, and the Hub is not asked.
+    """Look `name` up: first as a local path, then in `data/assets.toml` (a model in the zoo, too), then take it for a Hub
+    id, at `revision`, or the pinned one, or "main". What was fetched beforehand is found in `cache`, and the Hub is not
+    asked. A bare name that is listed means what is listed, whatever folder has that name.
     Raises `AssetError` for a path that does not exist and for an artefact that was not fetched."""
     known, kind = read_manifest().get(section, {}), section.removesuffix("s")
     longest_part = max(map(len, name.replace("\\", "/").split("/")))
     if not name.strip() or not name.isprintable() or longest_part > 255:  # no file system takes more
         raise AssetError(f"{name[:60]!r} cannot be the name or path of a {kind}.")
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser, it leaves the home of an unknown user as it is
-    if path.exists() and (os.sep in name or "/" in name or name not in known):
+    listed = resolve_model(name) if kind == "model" else name
+    if path.exists() and (os.sep in name or "/" in name or (name not in known and listed == name)):
         return Asset(str(path.resolve()))
+    name = listed
     if name in known:
         entry = known[name]
         folder = cache / entry["artefact"] / entry["path"] if "artefact" in entry else ROOT / entry["path"]
@@ -72,6 +98,9 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
         raise AssetError(f"There is no file or folder {name!r}: check the path of the {kind}.")
     if "/" not in name:
         choices = ", ".join(known)
+        if kind == "model":
+            near = f" (near: {', '.join(names)})" if (names := list_near_names(name)) else ""
+            choices += f", a name that `python -m helpers zoo` lists{near}"
         raise AssetError(f"Unknown {kind} {name!r}: use one of {choices}, a local path, or a Hub id like 'owner/name'.")
     return _find_on_hub(name, revision, cache)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import constants, utils
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import httpx  # httpx or httpx2, whichever the Hub's client uses
 from safetensors import SafetensorError
 
@@ -25,7 +25,8 @@ def explain_hub_errors(name: str, location: str | None = None) -> Iterator[None]
         constants.HF_HUB_OFFLINE = before or (not Path(location or name).exists() and _is_cut_off())
         yield
     except (SafetensorError, ValueError, RuntimeError, OSError, httpx.HTTPError) as error:
-        sentence = _find_sentence(name, error)
+        on_hub = location is not None and not Path(location).exists()
+        sentence = _find_sentence(name, location if on_hub else name, error)
         if sentence is None:
             raise
         raise AssetError(sentence) from error
@@ -33,8 +34,8 @@ def explain_hub_errors(name: str, location: str | None = None) -> Iterator[None]
         constants.HF_HUB_OFFLINE = before
 
 
-def _find_sentence(name: str, error: Exception) -> str | None:
-    """Return what to say instead of `error`; None for an error that is not about the Hub."""
+def _find_sentence(name: str, hub_id: str, error: Exception) -> str | None:
+    """Return what to say instead of `error`; None for an error that is not about the Hub. `name` is what was asked for."""
     if isinstance(error, SafetensorError):
         return f"The weights of {name!r} are no readable safetensors file: fetch or copy them again."
     if isinstance(error, ValueError | RuntimeError):
@@ -47,9 +48,12 @@ def _find_sentence(name: str, error: Exception) -> str | None:
     while causes[-1].__cause__ is not None:  # transformers wraps what the Hub said
         causes.append(causes[-1].__cause__)
     if any(isinstance(cause, GatedRepoError) for cause in causes):  # first: it is a kind of RepositoryNotFoundError
-        return f"{name!r} is gated: accept its licence on its Hub page, then run `hf auth login`."
+        licence = "its licence" if name == hub_id else f"the licence of {hub_id}"
+        return f"{name!r} is gated: accept {licence} at its page on the Hub, then run `hf auth login`."
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return f"The Hub knows no {name!r}: check the spelling, or log in if it is private."
+    if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
+        return f"The Hub has {name!r}, but not the revision that is asked for: check the one in data/zoo.csv or typed."
     if "safetensors" in str(error):
         return f"{name!r} has no weights as safetensors, only as a pickle, which can run any code: choose another."
     remedy = f"Without a network use profile='laptop', or run `python -m helpers fetch {name}` once while online."

@@ -9,19 +9,27 @@ Number = Annotated[str | None, typer.Argument(help="the notebook's number; all o
 
 
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Hub models or datasets, e.g. dair-ai/emotion")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="models by their names in the zoo, or Hub ids: gemma, dair-ai/emotion")
+    ] = None,
 ):
-    """Bring the laptop profile's models and data into data/cache; or the given Hub repositories, at pinned revisions."""
+    """Bring the laptop profile's models and data into data/cache; or the given models and datasets, as they are pinned."""
     from helpers.assets.fetch import fetch_laptop_assets, prefetch_from_hub
+    from helpers.assets.find import find_artefact, resolve_model
 
-    for name in names or []:
-        entry = prefetch_from_hub(name)
-        print(f"{name}: {entry['bytes'] / 1e6:.1f} MB, revision {entry['revision']}, licence {entry['licence']}")
-    if names:
-        print("checksums are in data/cache/hub/manifest.json")
     if not names:
         fetched = fetch_laptop_assets()
         print(f"data/cache is complete ({', '.join(fetched) or 'nothing'} was missing)")
+    for name in names or []:
+        if artefact := find_artefact(name):
+            fetch_laptop_assets(only=artefact)
+            print(f"{resolve_model(name)}: in data/cache/{artefact}")
+            continue
+        entry = prefetch_from_hub(name)
+        found = f"{entry['bytes'] / 1e6:.1f} MB, revision {entry['revision']}, licence {entry['licence']}"
+        print(f"{resolve_model(name)}: {found}")
+    if not all(find_artefact(name) for name in names or []):
+        print("checksums are in data/cache/hub/manifest.json")
 
 
 def repository(address: Annotated[str, typer.Argument(help="where the course lives on GitHub, as owner/name")]):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from helpers.assets.defaults import read_notebook, read_parameters
 from helpers.assets.find import find_dataset, find_model
+from helpers.assets.zoo import require_method
 from helpers.course.finish import say_where_on_failure
 from helpers.device import find_device, pick_profile
 from helpers.runs import check_run_name, library_line, open_run_folder
@@ -53,7 +54,8 @@ def choose(notebook: str, given: dict, of_model: Callable[[str], dict] | None = 
 
 
 def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None = None) -> SimpleNamespace:
-    """Return the checked parameters of `notebook` and its defaults, in the order that `data/defaults.toml` describes."""
+    """Return the checked parameters of `notebook` and its defaults, in the order that `data/defaults.toml` describes.
+    What `of_model` knows of a decoder is there as `decoder_pooling`, `decoder_method` and so on; of an encoder likewise."""
     table = read_notebook(notebook)
     typed = {name: given[name] for name in table["parameters"] if given.get(name) is not None}
     check_parameters({name: value for name, value in typed.items() if name not in MODELS})
@@ -63,17 +65,40 @@ def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None =
         plain |= {name: value for name, value in part.items() if name != "with"}
         belonging |= part.get("with", {})
     base = plain | typed
-    known = {name: of_model(base[name]) for name in MODELS if name in base} if of_model else {}
-    base |= {name: found["model"] for name, found in known.items() if found}  # the zoo's "bert" is a Hub id
-    check_parameters({name: base[name] for name in (*MODELS, "dataset") if name in base})
+    known = {role: of_model(base[role]) for role in MODELS if role in base} if of_model else {}
+    places = {role: known.get(role, {}).get("model", base[role]) for role in MODELS if role in base}
+    check_parameters({name: value for name, value in (base | places).items() if name in (*MODELS, "dataset")})
+    row = {}
+    for role, found in known.items():
+        is_the_notebook_s = found == of_model(plain.get(role))
+        row |= _read_row(role, found, but=plain if is_the_notebook_s and role != "model" else {})
     unlisted = dict.fromkeys(("revision", "targets"))  # None of a model that the zoo does not list
-    chosen = dict.fromkeys(table["parameters"]) | unlisted | base | known.get("model", {})
-    row = {name: value for name, value in known.get("model", {}).items() if name not in MODELS}
+    chosen = dict.fromkeys(table["parameters"]) | unlisted | plain | row
+    settled = chosen | typed | places
     for name, cases in belonging.items():
-        if name not in row or row[name] != base.get(name):  # else the zoo's row is for just this, and knows it better
-            chosen |= cases.get(base.get(name), {})
-    places = {name: base[name] for name in MODELS if name in base}
-    return SimpleNamespace(**(chosen | typed | places | {"profile": profile, "notebook": notebook}))
+        if name not in row or row[name] != settled.get(
+            name
+        ):  # else the zoo's row is for just this, and knows it better
+            chosen |= cases.get(settled.get(name), {})
+    chosen |= typed | places
+    _settle_methods(chosen, table["parameters"])
+    return SimpleNamespace(**(chosen | {"profile": profile, "notebook": notebook}))
+
+
+def _read_row(role: str, found: dict, *, but: dict) -> dict:
+    """Return what is `found` of a model, under the names that it has in a notebook, without those in `but`."""
+    prefix = "" if role == "model" else f"{role}_"
+    return {prefix + name: value for name, value in found.items() if name != "model" and prefix + name not in but}
+
+
+def _settle_methods(chosen: dict, parameters: list[str]) -> None:
+    """Refuse a method by which no classifier is trained, or replace it in `chosen` where nobody could type another."""
+    for role in MODELS:
+        name = "method" if role == "model" else f"{role}_method"
+        if name in parameters:
+            require_method(chosen[name], chosen[role], name)
+        elif role != "model" and chosen.get(name) == "generation":
+            chosen[name] = "qlora"  # which generation trains by, too
 
 
 def check_parameters(chosen: dict) -> None:

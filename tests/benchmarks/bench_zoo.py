@@ -65,8 +65,9 @@ SIZES = {
                             "num_attention_heads": 12, "num_key_value_heads": 2, "intermediate_size": 8960},
     "Llama-3.2-3B-Instruct": LLAMA | {"hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24,
                                       "num_key_value_heads": 8, "intermediate_size": 8192},
-    "Qwen2.5-14B-Instruct": QWEN | {"vocab_size": 152064, "hidden_size": 5120, "num_hidden_layers": 48,
-                                    "num_attention_heads": 40, "num_key_value_heads": 8, "intermediate_size": 13824},
+    "Qwen2.5-Coder-14B-Instruct": QWEN | {"vocab_size": 152064, "hidden_size": 5120, "num_hidden_layers": 48,
+                                          "num_attention_heads": 40, "num_key_value_heads": 8,
+                                          "intermediate_size": 13824},
 }  # fmt: skip
 TINY = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
         "max_position_embeddings": 128, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64,

@@ -13,7 +13,9 @@ from helpers.models import find_defaults
 from helpers.training import losses
 
 TABLES = read_toml(defaults.DEFAULTS)["notebooks"]
-INTERNAL = {"encoder_batch_size", "encoder_pooling", "decoder_batch_size", "decoder_pooling", "pooling"}
+INTERNAL = {
+    "encoder_batch_size", "encoder_pooling", "decoder_batch_size", "decoder_method", "decoder_pooling", "pooling",
+}  # fmt: skip
 PARTS = ("all", "laptop", "gpu")
 each_table = pytest.mark.parametrize("notebook", TABLES)
 
@@ -240,6 +242,78 @@ def test_zero_and_false_count_as_typed(own, name, value):
 def test_only_the_notebook_s_own_parameters_are_read_from_what_is_given(own):
     chosen = own(patience=4, internal="typed", __name__="__main__")
     assert not hasattr(chosen, "patience") and chosen.internal == "as it is"
+
+
+def choose_02(profile="laptop", **given):
+    return fill_in("02_bert_vs_qwen", {"profile": profile} | given, find_defaults)
+
+
+def settings_of(role: str, chosen) -> dict:
+    names = ("method", "pooling", "learning_rate", "batch_size", "rank", "targets", "revision")
+    return {name: vars(chosen).get(f"{role}_{name}") for name in names}
+
+
+@pytest.mark.parametrize("profile", ["laptop", "gpu"])
+@pytest.mark.parametrize("name", ["gemma", "Llama-3.2-1B", "mistralai/Mistral-7B-v0.1", "bert"])
+def test_a_decoder_of_the_zoo_comes_with_its_method_and_pooling(profile, name):
+    zoo, chosen = find_defaults(name), choose_02(profile, decoder=name)
+    assert chosen.decoder == zoo["model"]
+    assert settings_of("decoder", chosen) == {"rank": None} | {
+        n: zoo[n] for n in settings_of("decoder", chosen) if n in zoo
+    }
+    second = fill_in("04_lora_multilabel", {"profile": profile, "decoder": name}, find_defaults)
+    assert (second.decoder_method, second.decoder_pooling) == (zoo["method"], zoo["pooling"])
+
+
+def test_an_encoder_of_the_zoo_does_so_too():
+    zoo, chosen = find_defaults("modernbert"), choose_02("gpu", encoder="modernbert")
+    assert (chosen.encoder_pooling, chosen.encoder_learning_rate) == (zoo["pooling"], zoo["learning_rate"])
+    assert choose_02("gpu").decoder_learning_rate == chosen.decoder_learning_rate, "the other one's stays"
+
+
+@pytest.mark.parametrize("profile, decoder", [("laptop", "smollm2"), ("gpu", "qwen"), ("gpu", "Qwen/Qwen2.5-0.5B")])
+def test_the_notebook_s_own_decoder_keeps_the_notebook_s_settings_by_any_name(profile, decoder):
+    table, chosen = read_notebook("02_bert_vs_qwen")[profile], choose_02(profile, decoder=decoder)
+    assert vars(chosen) == vars(choose_02(profile))
+    own = {name: value for name, value in table.items() if name.startswith(("encoder", "decoder_"))}
+    assert len(own) == 8
+    assert {name: getattr(chosen, name) for name in own} == own | {"encoder": chosen.encoder}
+
+
+def test_what_is_typed_of_a_decoder_beats_the_zoo():
+    chosen = choose_02(decoder="gemma", decoder_method="lora", decoder_learning_rate=1e-3)
+    assert (chosen.decoder_method, chosen.decoder_learning_rate, chosen.decoder_pooling) == ("lora", 1e-3, "last")
+    full = choose_02(decoder="gemma", decoder_method="full")
+    assert full.decoder_learning_rate == 3e-4, "the notebook's for the method that was typed, not QLoRA's"
+    assert choose_02("gpu", decoder_method="lora").decoder_learning_rate == 2e-4
+
+
+def test_a_decoder_that_the_zoo_does_not_list_gets_the_notebook_s_settings(tmp_path):
+    chosen = choose_02(decoder=str(tmp_path))
+    assert (chosen.decoder_method, chosen.decoder_pooling, chosen.decoder_batch_size) == ("lora", "mean", 8)
+    second = fill_in("04_lora_multilabel", {"profile": "laptop", "decoder": str(tmp_path)}, find_defaults)
+    assert (second.decoder_method, second.decoder_pooling) == ("lora", "mean")
+
+
+def test_generation_is_refused_where_another_method_can_be_typed():
+    with pytest.raises(ValueError, match=r"Qwen2\.5-1\.5B is listed .* notebook 05's: .* by decoder_method='qlora'\."):
+        choose_02(decoder="Qwen2.5-1.5B")
+    assert choose_02(decoder="Qwen2.5-1.5B", decoder_method="qlora").decoder_pooling == "last"
+    with pytest.raises(ValueError, match=r"classify with it by method='qlora'\."):
+        fill_in("cli", {"model": "Qwen2.5-1.5B", "dataset": "moments"}, find_defaults)
+    second = fill_in("04_lora_multilabel", {"profile": "laptop", "decoder": "Qwen2.5-1.5B"}, find_defaults)
+    assert second.decoder_method == "qlora", "no parameter of notebook 04 says how the decoder is trained"
+
+
+def test_the_zoo_s_length_is_filled_in_and_leaves_the_laptop_profile_as_it_is():
+    for notebook in ("01_modernbert_tutorial", "03_sst2_error_analysis", "04_lora_multilabel"):
+        length = read_notebook(notebook)["all"]["max_length"]
+        for profile in ("laptop", "gpu"):
+            assert fill_in(notebook, {"profile": profile}, find_defaults).max_length == length
+    cli = {"dataset": "moments", "model": "distilroberta-base"}
+    assert fill_in("cli", cli, find_defaults).max_length == find_defaults("distilroberta-base")["max_length"] == 96
+    assert fill_in("cli", cli | {"max_length": 200}, find_defaults).max_length == 200
+    assert fill_in("cli", cli | {"model": "smollm2"}, find_defaults).max_length == 128
 
 
 @each_table

@@ -7,11 +7,8 @@ from headless import reduced_parameters, run_notebook
 from standin_hub import TOKEN, StandInHub
 
 from helpers.assets.defaults import read_notebook
-from helpers.assets.find import read_manifest
+from helpers.assets.find import read_pinned
 from helpers.course.notebooks import find_notebooks
-
-PINNED = {name: entry["revision"] for name, entry in read_manifest()["hub"].items()}
-
 
 # Besides the reduced ones, a value other than the default for the parameters that leave model and dataset as they are.
 OTHER = {
@@ -58,5 +55,6 @@ def test_the_gpu_profile_runs_from_the_hub(notebook, tmp_path):
     for path in files:
         kind = "datasets" if path.startswith("/datasets/") else "models"
         name, file = path.removeprefix("/datasets").strip("/").split("/resolve/")
-        assert file.startswith((PINNED[name], hub.repositories[kind, name].sha(PINNED[name]))), path
+        pinned = read_pinned(name)["revision"]
+        assert file.startswith((pinned, hub.repositories[kind, name].sha(pinned))), path
         assert not path.endswith((".bin", ".pt", ".pkl", ".py")), path
