@@ -40,6 +40,11 @@ READERS = {
     "transformers.AutoModel.from_config": ["transformers.PreTrainedModel._from_config"],
     "transformers.AutoModel.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],
     "transformers.AutoModelForCausalLM.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],
+    "transformers.AutoModelForSequenceClassification.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],
+    "transformers.PreTrainedConfig.get_config_dict": ["transformers.PreTrainedConfig._get_config_dict"],
+    "transformers.utils.cached_file": ["transformers.utils.hub.cached_files"],
+    "transformers.utils.find_adapter_config_file": ["transformers.utils.peft_utils.find_adapter_config_file"],
+    "peft.PeftModel.from_pretrained": ["huggingface_hub.hf_hub_download"],
     "transformers.AutoTokenizer.from_pretrained": ["transformers.PreTrainedTokenizerBase.from_pretrained"],
     "transformers.PreTrainedModel().__call__": [
         f"transformers.{kind}Model.forward" for kind in ("Bert", "ModernBert", "Llama", "Qwen3")

@@ -81,8 +81,9 @@ def set_labels(config, names: list[str], *, multilabel: bool) -> None:
 
 def pooling_of(classifier) -> str:
     """Return which vector of a text the classifier reads: one of `POOLINGS`, or "native", the architecture's own way."""
-    named = (getattr(classifier.config, name, None) for name in ("pooling", "classifier_pooling"))
-    return next(filter(None, named), "native")
+    named = [getattr(classifier.config, name, None) for name in ("pooling", "classifier_pooling")]
+    of_decoder = "last" if hasattr(plain_model(classifier), "score") else None
+    return next(filter(None, [*named, of_decoder]), "native")
 
 
 def plain_model(classifier) -> nn.Module:

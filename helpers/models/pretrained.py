@@ -9,7 +9,7 @@ from helpers.device import Device
 from helpers.models.adapters import add_lora, merge_lora
 from helpers.models.classifier import POOLINGS, backbone_of
 from helpers.models.heads import fit_labels
-from helpers.models.origins import find_origin
+from helpers.models.origins import Origin, find_origin
 from helpers.models.saving import load_adapter
 from helpers.models.weights import load_whole
 from helpers.models.zoo import find_pooling
@@ -30,20 +30,19 @@ def load_classifier(
     `plan_labels`), an adapter is merged first, or trained on if `method` is LoRA's. "full" trains all weights, "probe"
     the head alone, "lora" thin matrices of `rank` beside the `targets`, and "qlora" the same beside weights that rest in
     4 bits. `pooling` says which vector of a text the head reads: "native" as the architecture's own class does it, "cls",
-    "mean" or "last"; "auto" what the zoo lists for the model, or native. `dropout` is what the model brings, unless given for backbone and head. `device` chooses the
-    attention kernel. Called twice, it returns the same weights twice: every comparison begins from the same start.
+    "mean" or "last"; "auto" what the zoo lists for the model, or native. `dropout` is what the model brings, unless given
+    for backbone and head. `device` chooses the attention kernel. Called twice, it returns the same weights twice.
     """
     for name, value, allowed in (("method", method, METHODS), ("pooling", pooling, HEADS)):
         if value not in allowed:
             raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
     origin = find_origin(model, revision=revision)
+    if pooling == "auto" and origin.kind == "backbone":
+        pooling = find_pooling(model)
     torch.manual_seed(seed)  # the head's initial weights
     if origin.kind == "adapter":
-        adapted = load_adapter(origin, device=device, trainable="lora" in method, four_bit=method == "qlora")
-        classifier, new = adapted if "lora" in method else merge_lora(adapted).requires_grad_(True), []
+        classifier, new = _load_adapted(origin, method, device), []
     else:
-        if pooling == "auto" and origin.kind == "backbone":
-            pooling = find_pooling(model)
         how = {"frozen": "lora" in method, "four_bit": method == "qlora", "dropout": dropout, "device": device}
         classifier, new = load_whole(origin, label_names, multilabel=multilabel, pooling=pooling, **how)
     fit_labels(classifier, label_names, multilabel=multilabel, seed=seed)
@@ -59,3 +58,10 @@ def load_classifier(
         for part in new:
             backbone.get_submodule(part).requires_grad_(True)
     return classifier
+
+
+def _load_adapted(origin: Origin, method: str, device: Device | None):
+    """Return a trained adapter on its base, to be trained on as it is; or merged, if all weights are to be trained."""
+    if "lora" in method:
+        return load_adapter(origin, device=device, trainable=True, four_bit=method == "qlora")
+    return merge_lora(load_adapter(origin, device=device, four_bit=False)).requires_grad_(True)

@@ -56,7 +56,7 @@ def save(
 def _finish_config(classifier, file: Path) -> None:
     """Name the class in `config.json`; and let other libraries refuse a head that they would replace by a random one."""
     config = read_json(file)
-    if pooling_of(classifier) != "native" and "pooling" in config:
+    if "pooling" in config:  # a `TextClassifier`, or an adapter on one
         config |= {"model_type": f"{OWN_HEAD}{config['model_type']}", "architectures": ["TextClassifier"]}
     if not hasattr(classifier, "peft_config"):
         config.pop("base_model", None), config.pop("base_revision", None)

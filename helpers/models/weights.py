@@ -109,7 +109,8 @@ def let_through(pooler: nn.Linear) -> None:
 def keeps_head(origin: Origin, pooling: str) -> bool:
     """Return whether a head that was trained already reads texts as `pooling` wants it, and so can stay."""
     if origin.kind == "classifier":
-        return pooling in ("auto", "native", origin.pooling)
+        its_own = pooling in ("auto", "native", origin.pooling)
+        return its_own or (pooling == "last" and pooling in native_poolings(read_config(origin)))
     return origin.kind == "pooled" and pooling in ("auto", origin.pooling)
 
 
@@ -156,10 +157,11 @@ def load_native(origin: Origin, config, *, device: Device | None, frozen: bool =
     Raises `AssetError` if any of them belongs to the backbone; a pooling layer on top of it may be new."""
     from transformers import AutoModelForSequenceClassification
 
-    keep = ["pooler"]  # besides the head, what may be new: no part that is trained rests in 4 bits
+    keep = []  # the head, and the pooling layer, which may be new: no part that is trained rests in 4 bits
     if four_bit:
         with torch.device("meta"):
-            keep += head_parts(native_class(config)(config))
+            model = native_class(config)(config)
+        keep = [*head_parts(model), f"{backbone_prefix(model)}pooler"]
     how = _loading_options(native_class(config), device, frozen=frozen, keep=keep if four_bit else None)
     with explain_hub_errors(origin.name, origin.location), quiet_loading():
         model, found = AutoModelForSequenceClassification.from_pretrained(

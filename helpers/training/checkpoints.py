@@ -104,11 +104,9 @@ def load_checkpoint(
     folder: Path, settings: dict, accelerator, model, optimizer
 ) -> tuple[TrainingState, dict[str, torch.Tensor]]:
     """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
-
-    Without a checkpoint, the state is that of a run that has not begun, and the weights are empty; so it is for a run
-    that was trained to its end with other settings: it has left its weights where its owner wanted them.
-    Raises `ValueError` when the checkpoint was written with other settings, cannot be read, or is seen by some of the
-    processes only: these would begin at different steps, and wait for each other for ever.
+    Without a checkpoint, and for a run that was trained to its end with other settings, the state is that of a run that
+    has not begun. Raises `ValueError` when the checkpoint was written with other settings, cannot be read, or is seen by
+    some of the processes only: these would wait for each other for ever.
     """
     seen = accelerator.reduce(torch.tensor(float((folder / STATE).exists()), device=accelerator.device), "sum")
     if 0 < seen < accelerator.num_processes:

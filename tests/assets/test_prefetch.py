@@ -79,14 +79,14 @@ def test_a_model_and_a_dataset_are_fetched_once_and_then_used_without_the_hub(hu
 
     use = f"""
         from helpers.data import load
-        from helpers.models import pretrained
+        from helpers.models import origins, pretrained
         asset = assets.find_model({MODEL!r}, cache=cache)
-        pretrained.find_model = lambda name, revision=None: assets.find_model(name, revision=revision, cache=cache)
+        origins.find_model = lambda name, revision=None: assets.find_model(name, revision=revision, cache=cache)
         load.find_dataset = lambda name: assets.find_dataset(name, cache=cache)
         corpus = load.load_data({DATASET!r})
-        tokenizer = pretrained.load_tokenizer({MODEL!r})
+        tokenizer = origins.load_tokenizer({MODEL!r})
         classifier = pretrained.load_classifier({MODEL!r}, corpus.label_names)
-        print(len(corpus.splits["train"]), corpus.label_names, classifier.backbone.config.model_type, asset.revision)
+        print(len(corpus.splits["train"]), corpus.label_names, classifier.config.model_type, asset.revision)
     """
     blocked = {"HF_ENDPOINT": "https://huggingface.co", "HF_HOME": str(tmp_path / "empty")}
     log = tmp_path / "network.log"
@@ -175,8 +175,8 @@ def test_a_model_is_fetched_by_its_name_in_the_zoo_and_then_found_by_all_its_nam
     asked = len(hub.requests)
     use = f"""
         from helpers import models
-        from helpers.models import pretrained
-        pretrained.find_model = lambda name, revision=None: assets.find_model(name, revision=revision, cache=cache)
+        from helpers.models import origins
+        origins.find_model = lambda name, revision=None: assets.find_model(name, revision=revision, cache=cache)
         for name in ({name!r}, {name.upper()!r}, {hub_id!r}):
             print(assets.find_model(name, cache=cache).revision, len(models.load_tokenizer(name)) > 100)
         known = models.find_defaults({name!r})

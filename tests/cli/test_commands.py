@@ -202,7 +202,8 @@ def test_a_run_folder_without_a_model_is_refused(command, tmp_path, what, made):
     folder = tmp_path / "run"
     if made:
         folder.mkdir()
-    one_sentence(command(what, "--run", folder, stdin="a text\n"), says="holds no saved classifier")
+    says = "holds no saved model" if made else "There is no file or folder"
+    one_sentence(command(what, "--model", folder, stdin="a text\n"), says=says)
     assert not folder.exists() or not list(folder.iterdir())
 
 
@@ -313,4 +314,4 @@ def test_curves_are_kept_and_a_model_that_is_not_wanted_is_not(with_every_option
     assert curves and all("mine" in path.parts for path in curves)
     assert not list(with_every_option.rglob("*.safetensors"))
     assert (with_every_option / "predictions.csv").exists()
-    one_sentence(command("evaluate", "--run", with_every_option), says="holds no saved classifier")
+    one_sentence(command("evaluate", "--run", with_every_option), says="holds no saved model")

@@ -14,7 +14,7 @@ from helpers.deploy.predictor import Predictor
 from helpers.exceptions import AssetError
 from helpers.models.adapters import merge_lora
 from helpers.models.batches import encode_texts
-from helpers.models.classifier import final_layer, label_names
+from helpers.models.classifier import backbone_of, final_layer, label_names, plain_model
 from helpers.models.heads import match_labels, plan_labels
 from helpers.models.origins import find_origin, load_tokenizer
 from helpers.models.predict import predict_logits
@@ -459,3 +459,29 @@ def test_find_origin_tells_kinds_apart(families, own_run, tmp_path):
     assert find_origin(own_run).kind == find_origin(own_run / "model").kind == "classifier"
     assert find_origin(save(train(families["bert"], pooling="mean"), make_tokenizer(), tmp_path / "p")).kind == "pooled"
     assert find_origin(save(train(families["bert"], method="lora"), make_tokenizer(), tmp_path / "a")).kind == "adapter"
+
+
+def test_the_first_token_of_bert_is_read_by_its_own_class(families, tmp_path):
+    """Its pooling layer begins as the identity: as good as mean pooling for an encoder that was trained without it."""
+    for method in ("full", "lora", "qlora", "probe"):
+        classifier = load_classifier(str(families["bert"]), LABELS, pooling="cls", method=method, device=FP32, rank=2)
+        pooler = backbone_of(classifier).pooler
+        pooler = pooler.modules_to_save["default"] if method in ("lora", "qlora") else pooler
+        assert torch.equal(pooler.dense.weight, torch.eye(32)) and not pooler.dense.bias.any()
+        assert pooler.dense.weight.requires_grad, "what is new is trained, whatever the method"
+        assert type(plain_model(classifier)).__name__ == "BertForSequenceClassification"
+    native = load_classifier(str(families["bert"]), LABELS, pooling="native")
+    assert not torch.equal(backbone_of(native).pooler.dense.weight, torch.eye(32)), "the model's own stays"
+
+
+def test_a_pooling_layer_that_is_not_in_the_file_begins_as_the_identity(families, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(families["bert"] / "model.safetensors")
+    for file in families["bert"].glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    kept = {name: value for name, value in weights.items() if "pooler" not in name}
+    assert len(kept) == len(weights) - 2
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    classifier = load_classifier(str(tmp_path), LABELS)
+    assert torch.equal(backbone_of(classifier).pooler.dense.weight, torch.eye(32))

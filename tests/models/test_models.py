@@ -54,7 +54,7 @@ def test_load_classifier_puts_a_head_on_the_pretrained_backbone(models, architec
     assert classifier.config.model_type == architecture
     assert {p.dtype for p in classifier.parameters()} == {torch.float32}
     assert (label_names(classifier), is_multilabel(classifier)) == (LABELS, False)
-    assert pooling_of(classifier) == ("cls" if architecture == "modernbert" else "native")
+    assert pooling_of(classifier) == {"bert": "native", "modernbert": "cls", "qwen2": "last"}[architecture]
 
 
 @each_architecture
@@ -113,7 +113,7 @@ def test_every_family_gives_a_padded_batch_what_it_gives_single_rows(families, f
     alone = torch.cat([logits_of(classifier, collate(train, [row])) for row in rows])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     spread = (alone - alone[0]).abs().max()
-    assert spread < 1e-6 if (family in DECODERS and pooling == "cls") else spread > 1e-4
+    assert spread < 1e-6 if (family in DECODERS and pooling == "cls") else spread > 1e-5
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
@@ -148,10 +148,10 @@ def test_save_and_load_give_identical_logits(models, tmp_path, architecture, poo
 
 
 def test_a_loaded_classifier_brings_its_settings_and_is_in_evaluation_mode(models, tmp_path):
-    classifier = load_classifier(str(models["bert"]), LABELS, multilabel=True, pooling="cls", dropout=0.25)
+    classifier = load_classifier(str(models["bert"]), LABELS, multilabel=True, pooling="mean", dropout=0.25)
     save(classifier, make_tokenizer(), tmp_path / "model", thresholds=[0.3, 0.5, 0.7], max_length=64)
     loaded, _, settings = load(tmp_path / "model")
-    assert (is_multilabel(loaded), pooling_of(loaded), loaded.dropout.p) == (True, "cls", 0.25)
+    assert (is_multilabel(loaded), pooling_of(loaded), loaded.dropout.p) == (True, "mean", 0.25)
     assert settings["thresholds"] == [0.3, 0.5, 0.7]
     assert settings["max_length"] == 64
     assert not any(module.training for module in loaded.modules())

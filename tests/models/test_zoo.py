@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -254,13 +255,18 @@ def test_seven_linear_layers_of_the_reported_adapters_are_all_that_there_are(nam
 def test_without_a_word_about_pooling_a_model_gets_the_zoo_s(name, monkeypatch):
     from helpers.models import pretrained
 
-    given = {}
-    monkeypatch.setattr(pretrained, "load_backbone", lambda *_, **__: None)
-    monkeypatch.setattr(pretrained, "build_classifier", lambda *_, **own: given.update(own))
+    class StopError(Exception):
+        pass
+
+    def note(origin, names, *, pooling, **_):
+        raise StopError(pooling)
+
+    monkeypatch.setattr(pretrained, "find_origin", lambda *_, **__: SimpleNamespace(kind="backbone"))
+    monkeypatch.setattr(pretrained, "load_whole", note)
     for asked, expected in (("auto", ZOO.loc[name, "pooling"]), ("cls", "cls"), ("last", "last")):
-        pretrained.load_classifier(name, NAMES, pooling=asked)
-        assert given["pooling"] == expected
-    assert find_pooling("some/model") == "mean"
+        with pytest.raises(StopError, match=expected):
+            pretrained.load_classifier(name, NAMES, pooling=asked)
+    assert find_pooling("some/model") == "auto"
 
 
 def test_a_table_that_pandas_wrote_is_read_alike(tmp_path):
