@@ -5,8 +5,9 @@ from pathlib import Path
 
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.assets.install import REPOSITORY
+from helpers.assets.zoo import find_row
 from helpers.exceptions import AssetError
-from helpers.files import atomic_path, read_json
+from helpers.files import atomic_path, read_json, write_json
 
 TEMPLATE = Path(__file__).with_name("card.md")
 
@@ -27,6 +28,8 @@ def push_to_hub(run_folder: str | Path, repository: str, *, private: bool = True
         raise ValueError(f"push_to={repository!r}: give the owner too, as in 'my-name/{Path(repository).name}'.")
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text(make_model_card(run_folder), encoding="utf-8")
+    if (folder / "adapter_config.json").exists():
+        _name_base(folder)
     if not (token or get_token()):
         raise AssetError(f"{repository!r} cannot be published without an account: run `hf auth login` first.")
     api = HfApi(token=token)
@@ -34,6 +37,22 @@ def push_to_hub(run_folder: str | Path, repository: str, *, private: bool = True
         api.create_repo(repository, private=private, exist_ok=True)
         commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a run of the course")
     return str(commit.commit_url)
+
+
+def _name_base(folder: Path) -> None:
+    """Let an adapter name the Hub's copy of the model that it stands on, instead of a folder of this machine.
+    Raises `AssetError` if the Hub has none that the course knows."""
+    adapter, config = read_json(folder / "adapter_config.json"), read_json(folder / "config.json")
+    if not Path(adapter["base_model_name_or_path"]).exists():
+        return
+    row = find_row(config.get("base_model") or "")
+    if row is None:
+        raise AssetError(
+            f"The adapter stands on a folder of this machine ({_public_name(adapter['base_model_name_or_path'])}), which "
+            "nobody else has: publish a run of method='full' instead."
+        )
+    write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": row["hub_id"]})
+    write_json(folder / "config.json", config | {"base_model": row["hub_id"], "base_revision": row["revision"]})
 
 
 def make_model_card(run_folder: str | Path) -> str:

@@ -315,3 +315,73 @@ def test_curves_are_kept_and_a_model_that_is_not_wanted_is_not(with_every_option
     assert not list(with_every_option.rglob("*.safetensors"))
     assert (with_every_option / "predictions.csv").exists()
     one_sentence(command("evaluate", "--run", with_every_option), says="holds no saved model")
+
+
+# Models of any origin ------------------------------------------------------------------------------------------------
+
+
+def test_training_goes_on_from_a_run_and_learns_new_labels_beside_the_old(trained, command, tmp_path):
+    """The run folder, and the model in it, are the same; the first loss shows that nothing began anew."""
+    run = trained[0] / "runs/cli/my-tiny-seed0"
+    rows = [(f"{text} new{i % 3}", "sad" if i % 2 else label) for i, (text, label) in enumerate(own_rows(60))]
+    newer = write_csv(tmp_path / "newer.csv", rows)
+    options = ["--text-column", "message", "--label-column", "mood", "--max-length", "24", "--epochs", "1"]
+    for number, model in enumerate((run, run / "model")):
+        status, out, err = command(
+            "train", "--model", model, "--dataset", newer, *options, "--run-name", f"on-{number}"
+        )
+        assert (status, err) == (0, "")
+        assert "its head learns sad besides calm, glad, sour." in out
+        found = json.loads((tmp_path / f"runs/cli/on-{number}/model/config.json").read_text())
+        assert list(found["id2label"].values()) == [*LABELS, "sad"]
+    status, out, _ = command("evaluate", "--model", tmp_path / "runs/cli/on-0")
+    assert status == 0 and "sad" in out
+    same = write_csv(tmp_path / "same.csv", own_rows(60))
+    status, out, _ = command("train", "--model", run, "--dataset", same, *options, "--learning-rate", "1e-7")
+    assert "its head knows all these labels and is kept" in out
+    assert float(out.split("accuracy")[1].split()[0]) > 0.9, "it knew all of this before"
+
+
+def test_a_head_that_knows_none_of_the_labels_is_replaced_and_that_is_said(trained, command, tmp_path):
+    other = write_csv(tmp_path / "other.csv", [(text, f"{label}er") for text, label in own_rows(60)])
+    options = ["--text-column", "message", "--label-column", "mood", "--max-length", "24", "--epochs", "1"]
+    status, out, err = command("train", "--model", trained[0] / "runs/cli/my-tiny-seed0", "--dataset", other, *options)
+    assert (status, err) == (0, "") and "knows none of these labels: its head is replaced by a new one." in out
+
+
+def test_a_length_that_the_model_cannot_read_is_refused_before_training(tiny_model, command, tmp_path):
+    table = write_csv(tmp_path / "my.csv", own_rows(30))
+    options = ["--text-column", "message", "--label-column", "mood", "--max-length", "129"]
+    outcome = command("train", "--model", tiny_model, "--dataset", table, *options)
+    one_sentence(outcome, says="max_length=129: this model reads at most 128 tokens. Set max_length to 128 or less")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("kept", [("config.json", "model.safetensors")])
+def test_a_model_without_its_tokenizer_is_refused_before_training(tiny_model, command, tmp_path, kept):
+    (tmp_path / "m").mkdir()
+    for name in kept:
+        (tmp_path / "m" / name).write_bytes((tiny_model / name).read_bytes())
+    table = write_csv(tmp_path / "my.csv", own_rows(30))
+    columns = ["--text-column", "message", "--label-column", "mood"]
+    outcome = command("train", "--model", tmp_path / "m", "--dataset", table, *columns)
+    one_sentence(outcome, says="has no tokenizer: copy the tokenizer files of the model that it was made from")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_fails_after_training_says_where_the_model_is(tiny_model, command, tmp_path, monkeypatch):
+    from helpers.training import experiment
+
+    def fail(*_, **__):
+        raise ValueError("the disk of the figures is gone.")
+
+    monkeypatch.setattr(experiment, "complete_run", fail)
+    table = write_csv(tmp_path / "my.csv", own_rows(30))
+    options = ["--text-column", "message", "--label-column", "mood", "--epochs", "1", "--max-length", "24"]
+    status, _, err = command("train", "--model", tiny_model, "--dataset", table, *options, "--run-name", "kept")
+    folder = tmp_path / "runs/cli/kept/model"
+    assert (status, err.splitlines()) == (
+        1,
+        ["Error: the disk of the figures is gone.", f"Nothing that was trained is lost: the model is in {folder}."],
+    )
+    assert command("predict", "--model", folder, "calm1 calm2")[0] == 0

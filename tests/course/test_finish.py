@@ -132,3 +132,29 @@ def test_the_folder_is_given_up(chosen):
     finish(chosen, CORPUS, SCORES, method="full", result=make_result())
     assert subprocess.run(asked, cwd=ROOT, capture_output=True).returncode == 0
     open_run_folder(chosen.notebook, chosen.run_name)  # and it can be taken again here
+
+
+@pytest.mark.parametrize("place", ["model/config.json", "checkpoint/best.safetensors", None])
+def test_a_cell_that_fails_says_where_the_trained_weights_are(tmp_path, monkeypatch, place):
+    """In a kernel, where a cell's output is what a learner sees."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
+    trains = f"(chosen.run_folder / {place!r}).parent.mkdir(); (chosen.run_folder / {place!r}).write_text('')"
+    cells = [
+        "from helpers import course",
+        'chosen = course.choose("01_modernbert_tutorial", {"profile": "laptop", "run_name": "kept"})',
+        'chosen = course.choose("01_modernbert_tutorial", {"profile": "laptop", "run_name": "kept"})',  # twice is fine
+        trains if place else "pass",
+        "1 / 0",
+    ]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    with pytest.raises(CellExecutionError):
+        NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    said = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
+    assert said.count("Nothing that was trained is lost") == (place is not None)
+    if place:
+        assert str(tmp_path / "01_modernbert_tutorial" / "kept" / place.split("/")[0]) in said
+    assert not any("Nothing" in str(cell.outputs) for cell in notebook.cells[:-1])

@@ -6,16 +6,18 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 from standin_hub import TOKEN, USER, StandInHub
 from tiny import FP32, LABELS, build_model, make_tokenizer, toy_data
 
+from helpers.deploy.predictor import Predictor
 from helpers.deploy.publish import make_model_card
 from helpers.evaluation.intervals import bootstrap_intervals
 from helpers.evaluation.metrics import probabilities
 from helpers.evaluation.multilabel import compute_multilabel_metrics
-from helpers.files import ROOT, write_json
+from helpers.files import ROOT, read_json, write_json
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
 from helpers.models.saving import save
@@ -33,6 +35,9 @@ def runs(tmp_path_factory):
     for method in ("full", "lora"):
         classifier = load_classifier(str(base), LABELS, method=method, multilabel=True, device=FP32, rank=2)
         save(classifier, make_tokenizer(), folder / method / "model", thresholds=[0.5, 0.4, 0.3])
+        if method == "lora":
+            adapter = folder / method / "model" / "adapter_config.json"
+            write_json(adapter, read_json(adapter) | {"base_model_name_or_path": "owner/base"})
         probability = probabilities(predict_logits(classifier, validation), multilabel=True)
         calls = (probability > 0.5).astype(int)
         record = metrics_record(
@@ -58,6 +63,47 @@ def push(hub, run_folder, home, *, repository=REPOSITORY, token=TOKEN):
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HF_HUB_OFFLINE")}
     environment |= hub.environment(home, token=token) | {"PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+
+
+ELSEWHERE = """
+import json, sys
+sys.modules["helpers"] = None  # an environment without this course
+from transformers import pipeline
+classify = pipeline("text-classification", sys.argv[1], top_k=None, device="cpu")
+print(json.dumps([{one["label"]: one["score"] for one in row} for row in classify(sys.argv[2:], truncation=True)]))
+"""
+
+
+def test_a_published_model_answers_alike_where_nobody_has_this_course(runs, tmp_path):
+    texts = ["calm0 calm1 word3", "glad2 sour1", "glad0 " * 100]
+    with StandInHub(filled=False) as hub:
+        assert push(hub, runs / "full", tmp_path).returncode == 0
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "HF_HUB_OFFLINE")}
+        environment |= hub.environment(tmp_path / "elsewhere", token=TOKEN)  # private at first
+        command = [sys.executable, "-W", "ignore", "-c", ELSEWHERE, REPOSITORY, *texts]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    answers = json.loads(done.stdout)
+    expected = Predictor.load(runs / "full", device=FP32).predict_probabilities(texts)
+    np.testing.assert_allclose([[answer[name] for name in LABELS] for answer in answers], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("base", ["all-MiniLM-L6-v2", None])
+def test_a_published_adapter_names_no_folder_of_this_machine(runs, tmp_path, base):
+    shutil.copytree(runs / "lora", tmp_path / "run")
+    model = tmp_path / "run" / "model"
+    changes = {"adapter_config.json": {"base_model_name_or_path": str(tmp_path)}, "config.json": {"base_model": base}}
+    for file, change in changes.items():
+        write_json(model / file, read_json(model / file) | change)
+    with StandInHub(filled=False) as hub:
+        done = push(hub, tmp_path / "run", tmp_path)
+        files = hub.repositories[("models", REPOSITORY)].files() if done.returncode == 0 else {}
+    if base is None:
+        assert "stands on a folder of this machine" in done.stderr
+    else:
+        told = json.loads(files["adapter_config.json"])["base_model_name_or_path"]
+        assert told == "sentence-transformers/all-MiniLM-L6-v2"
+        assert not any(str(tmp_path).encode() in content for content in files.values())
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

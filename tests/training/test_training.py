@@ -867,3 +867,18 @@ def test_a_run_that_was_stopped_after_its_last_epoch_is_tracked_to_its_end(model
 def test_a_tracker_needs_a_run_folder(models):
     with pytest.raises(ValueError, match="tracker='tensorboard' needs a run_folder"):
         toy_fit(new_classifier(models["bert"]), tracker="tensorboard")
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (np.array([0, 1, 3] * 15), "There is a label 3: this classifier's labels are numbered from 0 to 2."),
+        (np.array([0, -1, 2] * 15), "There is a label -1"),
+        (np.zeros((45, 4), dtype=np.float32), "The labels have 4 columns, the classifier 3"),
+        (None, "There is nothing to learn from"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_before_a_gpu_would_fail_an_assertion(models, labels, says):
+    train, validation = toy_data()
+    with pytest.raises(ValueError, match=says):
+        toy_fit(new_classifier(models["bert"]), data=(with_labels(train, labels), validation))
