@@ -67,4 +67,4 @@ repository: $(STAMP)
 	@$(PY) -m helpers repository $(NAME)
 
 clean:
-	rm -rf .venv .venv-lowest runs data/cache
+	rm -rf .venv .venv-lowest .venv-colab runs data/cache

@@ -17,7 +17,7 @@ ATTEMPTS = {
     "datagram": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('93.184.215.14', 53))",
     "urllib": "import urllib.request; urllib.request.urlopen('http://example.org', timeout=2)",
     "requests": "import requests; requests.get('http://example.org', timeout=2)",
-    "the Hub's client": "from huggingface_hub.utils import httpx; httpx.get('http://example.org', timeout=2)",
+    "the Hub's client": "from huggingface_hub import utils; utils.get_session().get('http://example.org', timeout=2)",
     "asyncio": "import asyncio; asyncio.run(asyncio.open_connection('93.184.215.14', 80))",
 }
 

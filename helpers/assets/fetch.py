@@ -90,12 +90,22 @@ def extract(archive: Path, folder: Path, keep: list[str]) -> None:
 def _dequantize_gguf(file: Path, folder: Path) -> None:
     """Write the quantised decoder as ordinary bf16 safetensors: 10 s once, 0.2 s at every later load."""
     import torch  # here alone: to fetch anything else does not need it
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, logging
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
     logging.disable_progress_bar()
-    options = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
-    AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **options).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+    options = {"dtype": torch.bfloat16}
+    if config := getattr(transformers, "GgufConfig", None):  # transformers 5.15 has none, and always dequantises
+        options["quantization_config"] = config(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **options)
+    model.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    # transformers 5.15 takes <|im_start|> for the end of a text and knows no padding; the model's settings have both.
+    tokenizer.eos_token, tokenizer.pad_token = tokenizer.convert_ids_to_tokens(
+        [model.config.eos_token_id, model.config.pad_token_id]
+    )
+    tokenizer.clean_up_tokenization_spaces = False  # which 5.15 would warn about at every use
+    tokenizer.save_pretrained(folder)
     file.unlink()  # 98 MB that nothing reads any more
 
 

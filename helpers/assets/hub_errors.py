@@ -2,17 +2,19 @@
 things that a learner can do something about: no network, a misspelt name, a licence to accept, weights that are a pickle,
 code that came with a model."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import constants, utils
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-from huggingface_hub.utils import httpx  # httpx or httpx2, whichever the Hub's client uses
+from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors import SafetensorError
 
 from helpers.exceptions import AssetError
+
+httpx = sys.modules[HTTPError.__module__]  # httpx or httpx2, whichever the Hub's client uses
 
 
 @contextmanager

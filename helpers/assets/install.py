@@ -1,7 +1,8 @@
 """Install what a notebook server lacks of requirements.txt, and nothing else: `python helpers/assets/install.py`.
-Made for Colab, whose torch and numpy fit its GPU driver and each other. It runs as a script before anything is installed,
-so it imports the standard library and `packaging` alone."""
+Made for Colab and Kaggle, whose torch and numpy fit their GPU driver and each other. It runs as a script before anything
+is installed, so it imports the standard library and `packaging` alone."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,21 @@ REQUIREMENTS = ROOT / "requirements.txt"
 UNTOUCHED = ("torch", "numpy")
 SERVER = ("ipykernel", "jupyterlab", "nbclient", "papermill")  # what runs the notebook must not change while it runs
 NOT_NEEDED = ("nbval", "pytest", "pytest-xdist", "ruff", "hypothesis", "import-linter")
+# peft looks at torchao before it builds any LoRA, used or not, and raises where it finds one that is too old for it.
+ASK_PEFT = """
+from peft import import_utils
+try:
+    import_utils.is_torchao_available()
+except ImportError as error:
+    print("refused:", error)
+"""
+
+
+def find_host() -> str | None:
+    """Return "Kaggle" or "Colab" if this is a runtime of theirs, else None."""
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:  # first: Kaggle's image is built on Colab's
+        return "Kaggle"
+    return "Colab" if any(name.startswith("COLAB_") for name in os.environ) else None
 
 
 def missing_requirements(requirements: Path = REQUIREMENTS) -> list[str]:
@@ -43,9 +59,33 @@ def install_missing() -> list[str]:
         done = subprocess.run([*pip, "--constraint", held.name, *missing])
         Path(held.name).unlink()
         if done.returncode:
-            names = ", ".join(missing)
-            raise SystemExit(f"{names} could not be installed: see pip's message, then run this cell again.")
+            remedy = "see pip's message, then run this cell again"
+            if find_host() == "Kaggle":
+                remedy = "turn internet on in Settings, then run this cell again"
+            raise SystemExit(f"{', '.join(missing)} could not be installed: {remedy}.")
     return missing
+
+
+def remove_refused_torchao() -> str | None:
+    """Uninstall a torchao that the installed peft refuses, since no LoRA would work; return a sentence that says so.
+
+    The course does not use torchao. None is returned where there is none, or one that peft takes; in an environment that
+    is the user's own, nothing is uninstalled, only said.
+    """
+    found = _version("torchao")
+    if found is None or _version("peft") is None:
+        return None
+    asked = subprocess.run([sys.executable, "-c", ASK_PEFT], capture_output=True, text=True)
+    refusals = [line for line in asked.stdout.splitlines() if line.startswith("refused: ")]
+    if not refusals:
+        return None
+    reason = f"peft {version('peft')} refuses it ({refusals[-1].removeprefix('refused: ')})"
+    if find_host() is None:
+        return f"LoRA will fail: torchao {found} is here, and {reason}. Uninstall it, or install a newer one."
+    pip = [sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", "--disable-pip-version-check", "torchao"]
+    done = subprocess.run(pip)
+    said = "could not be removed" if done.returncode else "removed"
+    return f"{said}: torchao {found}, which the course does not use: {reason}"
 
 
 def main() -> None:
@@ -57,6 +97,10 @@ def main() -> None:
     upgraded = [name for name, old in before.items() if old]
     if upgraded:
         print(f"newer now: {', '.join(upgraded)}. Should the next cell fail, restart the runtime and run all again.")
+    if sentence := remove_refused_torchao():
+        print(sentence, flush=True)
+    if find_host() == "Kaggle":
+        print(f"runs are kept in {ROOT / 'runs'}, with the notebook's output; data lie in /kaggle/input", flush=True)
     if shutil.which("nvidia-smi") is None:
         subprocess.run([sys.executable, "-m", "helpers", "fetch"], cwd=ROOT, check=True)
 

@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import errors as hub_errors
 from huggingface_hub import is_offline_mode
-from huggingface_hub.utils import httpx as hub_http  # httpx or httpx2, whichever this version of the Hub client uses
 
 from helpers.assets.fetch import extract, fetch_laptop_assets
 from helpers.assets.find import Asset, find_dataset, find_model, read_manifest
 from helpers.assets.hub_errors import explain_hub_errors
+from helpers.assets.hub_errors import httpx as hub_http
 from helpers.assets.zoo import find_row, read_rows
 from helpers.exceptions import AssetError
 from helpers.files import ROOT

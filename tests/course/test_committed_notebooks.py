@@ -236,6 +236,11 @@ def test_badge_and_first_cell_name_the_repository(path):
     assert f"https://github.com/{REPOSITORY}" in code_cells(path)[0].source
 
 
+def test_the_first_cell_is_short_and_the_same_everywhere():
+    (cell,) = {code_cells(path)[0].source for path in find_notebooks()}
+    assert len(cell.splitlines()) <= 8
+
+
 @each_notebook
 def test_few_cells_are_left_uncompared(path):
     # Numbers of trained weights differ between processors; everything else is compared with what is stored.
