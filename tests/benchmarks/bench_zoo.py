@@ -26,6 +26,7 @@ from helpers import data, files, models, training
 from helpers.device import Device, find_device
 from helpers.models import zoo
 from helpers.models.batches import EncodedTexts
+from helpers.models.weights import native_class
 from helpers.training.memory import count_weight_bytes
 
 LENGTHS = (20, 45)  # tokens: the median and the 95th percentile of the tweets
@@ -90,18 +91,18 @@ def make_config(name: str, *, tiny: bool = False):
 
 
 def count_needs(name: str) -> dict[str, float]:
-    """Return a zoo model's parameters, in millions, and the GiB that its weights, gradients and AdamW's state take.
+    """Return a zoo model's parameters, in millions, with its own class's head, and the GiB that its weights, gradients and AdamW's state take.
 
     Counted on the `meta` device, which holds shapes and no numbers. Trained numbers take 16 bytes (fp32: themselves,
     gradient, two of AdamW), frozen ones 4, frozen ones in NF4 half a byte and their scales. Activations come on top.
     """
-    from transformers import AutoModel
-
-    row = zoo.find_row(name)
+    row, config = zoo.find_row(name), make_config(name)
+    models.set_labels(config, list(data.ELEVEN_EMOTIONS), multilabel=True)
     with torch.device("meta"):
-        backbone = AutoModel.from_config(make_config(name))
+        classifier = native_class(config)(config)
+    backbone = classifier.base_model
     linear = [module for module in backbone.modules() if isinstance(module, torch.nn.Linear)]
-    total = sum(parameter.numel() for parameter in backbone.parameters())
+    total = sum(parameter.numel() for parameter in classifier.parameters())
     packed = sum(module.weight.numel() for module in linear)
     adapter = sum(int(row["rank"] or 0) * (module.in_features + module.out_features) for module in linear)
     scales = 1 / 64 + 4 / (64 * 256)  # a byte per block of 64 weights, and fp32 per 256 of those
