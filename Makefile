@@ -5,13 +5,14 @@ BIN := .venv/bin
 PY := $(BIN)/python
 STAMP := .venv/.complete
 
-.PHONY: help setup run test test-long test-lowest repository lab lint bench figures refresh clean
+.PHONY: help setup run test test-long test-gpu test-lowest repository lab lint bench figures refresh clean
 
 help:
 	@echo "make run [NB=01]   execute the notebooks on this machine, end with a table"
 	@echo "make lab           open them in JupyterLab"
 	@echo "make test          unit tests, then every notebook against its stored outputs"
 	@echo "make test-long     the tests that cost minutes each"
+	@echo "make test-gpu      the tests that need a GPU"
 	@echo "make test-lowest   the tests with the lowest versions that requirements.txt allows"
 	@echo "make lint | bench | figures | refresh [NB=01] | clean"
 
@@ -40,6 +41,10 @@ test: setup
 # What costs minutes each: Colab rehearsed, notebooks killed and run again.
 test-long: setup
 	@$(PY) -m pytest $(SIDE_BY_SIDE) -m long tests
+
+# On a machine with a GPU, which all other tests do not see.
+test-gpu: setup
+	@$(PY) -m pytest -m gpu tests
 
 # In an environment of their own (.venv-lowest, 6 GB); Python 3.11.
 test-lowest: $(STAMP)

@@ -13,10 +13,15 @@ os.environ.setdefault("COURSE_PROGRESS", "off")
 if "COURSE_RUNS" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:  # a folder for each of several workers
     os.environ["COURSE_RUNS"] = tempfile.mkdtemp(prefix="course-runs-")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):  # of the shell that the tests run in
+    os.environ.pop(name, None)
 
 
 def pytest_configure(config):
-    """Block the network for the kernels that nbval starts, and note what they try; see tests/offline."""
+    """Block the network for the kernels that nbval starts, and note what they try; see tests/offline.
+    Hide a GPU but from the tests that are about one (`make test-gpu`): all others say the same on every machine."""
+    if config.getoption("-m", default="") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     inherited = hasattr(config, "workerinput")  # in a worker of pytest-xdist
     if config.getoption("--nbval", default=False) and not inherited:
         offline = Path(__file__).resolve().parent / "tests" / "offline"

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def autocast(device: Device | None):
     if device is None or device.precision == "no":
         return contextlib.nullcontext()
     return torch.autocast(device.kind, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[device.precision])
+
+
+@contextlib.contextmanager
+def fast_matmul(device: Device) -> Iterator[None]:
+    """Let fp32 matrix products on a GPU run as TF32 inside the block: ten bits of mantissa, about three digits, several
+    times as fast. On a CPU, do nothing. Afterwards the setting is what it was."""
+    if device.kind != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def pick_profile(profile: str = "auto") -> str:

@@ -1,17 +1,20 @@
 """A saved model at work: text in, label and probabilities out. Taught in notebooks 02, section 7, and 03, section 9."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from helpers.device import Device, find_device
+from helpers.device import Device, fast_matmul, find_device
 from helpers.evaluation.metrics import decide, probabilities
 from helpers.models.batches import EncodedTexts, encode_texts
 from helpers.models.classifier import is_multilabel, label_names
 from helpers.models.predict import predict_logits
 from helpers.models.saving import load
+
+FEW = 32  # texts that are computed in full fp32 on a GPU, too: there is nothing to gain
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Prediction:
 
 class Predictor:
     """A trained classifier with its tokenizer and settings, ready to predict.
-    It computes in fp32: for a single text, casting all weights to bf16 takes longer than it saves."""
+    It computes in fp32: for a single text, casting all weights to bf16 takes longer than it saves. Of more than `FEW`
+    texts a GPU computes the matrix products in TF32."""
 
     def __init__(self, classifier, tokenizer, settings: dict | None = None, *, device: Device | None = None):
         """Wrap a classifier that is in memory; `settings` may hold max_length, thresholds and temperature."""
@@ -80,7 +84,8 @@ class Predictor:
         return self.predict([text])[0]
 
     def _score(self, encoded: EncodedTexts) -> np.ndarray:
-        logits = predict_logits(self.classifier, encoded, self.device)
+        with fast_matmul(self.device) if len(encoded) > FEW else contextlib.nullcontext():
+            logits = predict_logits(self.classifier, encoded, self.device)
         return probabilities(logits / self.temperature, multilabel=self.multilabel)
 
     def _describe(self, text: str, row: np.ndarray, *, truncated: bool) -> Prediction:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tiny import BF16, FP32, LABELS, build_model, make_tokenizer, toy_data, toy_
 from helpers.deploy import latency
 from helpers.deploy.latency import measure_folder_bytes, measure_latency, measure_throughput
 from helpers.deploy.predictor import Predictor
+from helpers.device import fast_matmul
 from helpers.evaluation.metrics import probabilities
 from helpers.exceptions import AssetError
 from helpers.files import ROOT
@@ -207,3 +209,25 @@ def test_folder_bytes_counts_files_below_too(tmp_path):
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "inside" / "b").write_bytes(b"123")
     assert measure_folder_bytes(tmp_path) == 8
+
+
+def test_many_texts_run_in_tf32_on_a_gpu_and_few_in_full_precision(predictor, monkeypatch):
+    seen = []
+
+    def note(classifier, encoded, device):
+        seen.append(torch.get_float32_matmul_precision())
+        return np.zeros((len(encoded), 3), dtype=np.float32)
+
+    monkeypatch.setattr("helpers.deploy.predictor.predict_logits", note)
+    for kind in ("cuda", "cpu"):
+        monkeypatch.setattr(predictor, "device", replace(FP32, kind=kind))
+        for texts in (33, 32):
+            predictor.predict_probabilities(["glad1"] * texts)
+    assert seen == ["high", "highest", "highest", "highest"]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_tf32_is_off_again_after_an_error():
+    with pytest.raises(ZeroDivisionError), fast_matmul(replace(FP32, kind="cuda")):
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -1,0 +1,112 @@
+"""What only a GPU can show: `make test-gpu`, on a machine that has one. Each of these went wrong on the first one tried."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from tiny import LABELS, build_model, make_tokenizer, toy_data
+
+from helpers.device import find_device, pick_profile
+from helpers.exceptions import TrainingError
+from helpers.files import ROOT
+from helpers.models.batches import EncodedTexts
+from helpers.models.predict import predict_logits
+from helpers.models.pretrained import load_classifier
+from helpers.models.saving import load, save
+from helpers.training.config import TrainingConfig
+from helpers.training.loop import fit
+
+on_a_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
+CONFIG = TrainingConfig(epochs=1, batch_size=9)
+SCRIPT = "import conftest, os, sys; print({name: os.environ.get(name) for name in sys.argv[1:]})"
+
+
+def on_gpu(marked):
+    for mark in on_a_gpu:
+        marked = mark(marked)
+    return marked
+
+
+def test_the_shell_s_offline_switches_do_not_reach_the_tests(tmp_path):
+    names = ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"]
+    environment = dict.fromkeys(names, "1") | {"PATH": "", "COURSE_RUNS": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *names], env=environment, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == str(dict.fromkeys(names))
+
+
+def test_a_gpu_is_hidden_from_all_tests_but_its_own(tmp_path, pytestconfig):
+    """So that the notebooks' stored outputs, which are a CPU's, are compared with a CPU's on every machine."""
+    if pytestconfig.getoption("-m") == "gpu":
+        pytest.skip("this session is for a GPU")
+    assert not torch.cuda.is_available()
+    assert (pick_profile(), find_device().kind == "cuda") == ("laptop", False)
+
+
+@on_gpu
+@pytest.mark.parametrize("family", ["bert", "modernbert", "qwen2", "gemma2"])
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_every_family_trains_saves_and_predicts(family, method, tmp_path):
+    device = find_device()
+    base = str(build_model(family, tmp_path / "base"))
+    classifier = load_classifier(base, LABELS, method=method, rank=2, device=device)
+    fit(classifier, *toy_data(), CONFIG, device=device)
+    assert {parameter.device.type for parameter in classifier.parameters()} == {"cuda"}
+    folder = save(classifier, make_tokenizer(), tmp_path / "model")
+    again = load(folder, device=device)[0].to("cuda")
+    np.testing.assert_allclose(
+        predict_logits(again, toy_data()[1], device), predict_logits(classifier, toy_data()[1], device), atol=0.02
+    )
+
+
+@on_gpu
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_an_interrupted_run_resumes_bit_for_bit(method, tmp_path):
+    base, device = str(build_model("qwen2", tmp_path / "base")), find_device()
+    config = TrainingConfig(epochs=3, batch_size=9, checkpoint_steps=2)
+
+    def run(folder, stop_after=None):
+        calls = iter(range(10**6))
+
+        def loss(logits, labels):
+            if next(calls) == stop_after:
+                raise KeyboardInterrupt
+            return torch.nn.functional.cross_entropy(logits, labels)
+
+        classifier = load_classifier(base, LABELS, method=method, rank=2, device=device)
+        fit(classifier, *toy_data(), config, device=device, run_folder=folder, loss_function=loss)
+        return predict_logits(classifier, toy_data()[1], device)
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", stop_after=7)
+    assert (run(tmp_path / "parts") == whole).all()
+
+
+@on_gpu
+def test_after_a_lack_of_memory_the_memory_is_there_again(tmp_path):
+    """The exception is held, as a notebook holds it; its frames must not hold the batch."""
+    classifier = load_classifier(str(build_model("bert", tmp_path)), LABELS, device=find_device()).to("cuda")
+    before = torch.cuda.memory_allocated()
+
+    def greedy(logits, labels):
+        held = torch.empty(torch.cuda.mem_get_info()[0] // 2, dtype=torch.uint8, device="cuda")
+        return torch.empty(10**15, device="cuda").sum() + held.sum()
+
+    with pytest.raises(TrainingError, match="Out of memory") as kept:
+        fit(classifier, *toy_data(), CONFIG, device=find_device(), loss_function=greedy)
+    assert kept.value.__cause__ is not None
+    assert torch.cuda.memory_allocated() - before < 64 * 2**20
+    fit(classifier, *toy_data(), CONFIG, device=find_device())
+
+
+@on_gpu
+def test_a_label_out_of_range_is_a_sentence(tmp_path):
+    train, validation = toy_data()
+    classifier = load_classifier(str(build_model("bert", tmp_path)), LABELS, device=find_device())
+    wrong = EncodedTexts(train.input_ids, train.pad_id, train.labels + 3)
+    with pytest.raises(ValueError, match="There is a label 5"):
+        fit(classifier, wrong, validation, CONFIG, device=find_device())
