@@ -1,6 +1,8 @@
 """Notebook 03 on data without ratings, with a model that has learnt nothing: no section may stumble over that."""
 
 import json
+import subprocess
+import sys
 
 import nbformat
 import numpy as np
@@ -8,6 +10,7 @@ import pandas as pd
 import pytest
 from tiny import build_model, toy_texts
 
+from helpers.cli.model import evaluate_run
 from helpers.course.notebooks import find_notebooks, run_headless
 
 
@@ -46,3 +49,45 @@ def test_what_was_trained_twice_was_the_same(outcome):
     cells = nbformat.read(outcome.executed, as_version=4).cells
     printed = "".join(out.get("text", "") for cell in cells for out in cell.get("outputs", []))
     assert "Losses equal: True · weights equal: True" in printed
+
+
+TEN_LINES = """
+import sys, pandas, datasets
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
+base, table, folder = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(base)
+model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
+rows = datasets.Dataset.from_pandas(pandas.read_csv(table))
+rows = rows.map(lambda row: {**tokenizer(row["text"]), "labels": int(row["label"] == "positive")}, remove_columns=["label"])
+settings = TrainingArguments(folder, num_train_epochs=30, learning_rate=5e-3, use_cpu=True, report_to=[], disable_tqdm=True)
+trainer = Trainer(model, settings, train_dataset=rows, processing_class=tokenizer)
+trainer.train(); trainer.save_model()
+"""
+
+
+def test_a_classifier_that_plain_trainer_trained_is_analysed_as_it_is(outcome, tmp_path):
+    """Nothing in its folder says what LABEL_0 and LABEL_1 mean, or how long texts were; the command line agrees."""
+    folder = outcome.executed.parents[2]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        TEN_LINES,
+        folder / "tiny",
+        folder / "data/train.csv",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    settings = {"model": str(tmp_path / "out"), "dataset": str(folder / "data"), "max_length": 64}
+    settings |= {"profile": "laptop", "run_name": "trainer", "learning_rate": 1e-5}
+    found = run_headless(find_notebooks("03")[0], settings, runs=tmp_path / "runs")
+    assert found.error is None
+    assert (found.record["method"], found.record["train_seconds"]) == ("as it was", None)
+    assert found.record["accuracy"] > 0.8, "what Trainer taught it is there"
+    printed = nbformat.writes(nbformat.read(found.executed, as_version=4))
+    assert "knows these labels: it is analysed as it is" in printed
+    scores, notes = evaluate_run(str(tmp_path / "out"), dataset=str(folder / "data"))
+    assert scores.metrics["accuracy"] > 0.8
+    assert "LABEL_0, LABEL_1: taken for negative, positive." in notes[-1]
