@@ -41,6 +41,7 @@ READERS = {
     "transformers.AutoModel.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],
     "transformers.AutoModelForCausalLM.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],
     "transformers.AutoModelForSequenceClassification.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],
+    "transformers.pipeline": ["transformers.TextClassificationPipeline._sanitize_parameters"],
     "transformers.PreTrainedConfig.get_config_dict": ["transformers.PreTrainedConfig._get_config_dict"],
     "transformers.utils.cached_file": ["transformers.utils.hub.cached_files"],
     "transformers.utils.find_adapter_config_file": ["transformers.utils.peft_utils.find_adapter_config_file"],

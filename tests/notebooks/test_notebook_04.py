@@ -77,7 +77,7 @@ def test_all_comparisons_and_an_adapter_that_is_published(competition, tmp_path)
     assert (record["method"], record["loss_name"], record["thresholds_kind"]) == ("qlora", "asymmetric", "global")
     assert 0 < record["parameters_trainable"] < record["parameters_total"]
     assert np.isfinite(record["decoder_f1_macro"])
-    assert {"adapter_model.safetensors", "adapter_config.json", "classifier.json", "README.md"} <= set(published)
+    assert {"adapter_model.safetensors", "adapter_config.json", "config.json", "README.md"} <= set(published)
     assert b"base_model: Qwen/Qwen2.5-0.5B" in published["README.md"]
     (folder,) = (tmp_path / "runs" / "04_lora_multilabel").iterdir()
     curves = {part for path in folder.rglob("events.out.tfevents*") for part in path.parts}
