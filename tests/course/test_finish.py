@@ -44,7 +44,7 @@ def chosen(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
     found = choose("01_modernbert_tutorial", {"profile": "laptop", "seed": 3, "precision": "no"})
     (found.run_folder / "model").mkdir()
-    (found.run_folder / "model" / "classifier.json").write_text("{}")
+    (found.run_folder / "model" / "config.json").write_text("{}")
     return found
 
 
@@ -62,7 +62,7 @@ def test_record_history_predictions_and_curves_are_written(chosen):
     record = recorded(chosen, CORPUS, SCORES, method="full fine-tuning", result=make_result())
     assert names_in(chosen.run_folder) == {
         "parameters.json", "metrics.json", "history.csv", "predictions.csv", "figures/history.png",
-        "model/classifier.json",
+        "model/config.json",
     }  # fmt: skip
     assert json.loads((chosen.run_folder / "metrics.json").read_text()) == json.loads(json.dumps(record))
     said = {"notebook": "01_modernbert_tutorial", "model": "all-MiniLM-L6-v2", "dataset": "moments", "seed": 3}
