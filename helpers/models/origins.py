@@ -108,7 +108,7 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
     Its `model_max_length` is what the model can read, in tokens. Raises `AssetError` for a folder without a tokenizer,
     of which the libraries would make one that knows no word.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, logging
 
     origin = find_origin(model, revision=revision, weights=False)
     folder = Path(origin.location)
@@ -120,7 +120,12 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
             "and tokenizer_config.json) into it."
         )
     with explain_hub_errors(str(model), origin.location):
-        tokenizer = AutoTokenizer.from_pretrained(origin.location, revision=origin.revision)
+        before = logging.get_verbosity()
+        logging.set_verbosity_error()  # the libraries wonder at a `TextClassifier`, whose model_type is the course's own
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(origin.location, revision=origin.revision)
+        finally:
+            logging.set_verbosity(before)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise AssetError(
             f"The tokenizer of {str(model)!r} knows no word: copy that of the model that it was made from."
