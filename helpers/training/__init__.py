@@ -12,6 +12,6 @@ from helpers.training.memory import count_memory, count_peak
 
 __all__ = [
     "LOSSES", "SCHEDULES", "Recipe", "TrainingConfig", "TrainingResult", "best_epoch", "count_memory", "count_peak",
-    "cross_validate", "default_loss", "fit", "fold_table", "learning_rate_at", "make_folds", "make_loss", "make_optimizer", "plan_steps",
-    "set_rate", "train_run",
+    "cross_validate", "default_loss", "fit", "fold_table", "learning_rate_at", "make_folds", "make_loss",
+    "make_optimizer", "plan_steps", "set_rate", "train_run",
 ]  # fmt: skip

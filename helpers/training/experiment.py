@@ -141,5 +141,6 @@ def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str,
     """Fill the run folder; `metrics.json` comes last, so that a run with one is complete."""
     location = find_dataset(dataset).location
     config = dataclasses.asdict(run.recipe) | {"dataset": dataset, "dataset_location": location} | extra
+    config["training"] = dataclasses.asdict(run.result.config)  # with what was left to `fit`
     write_json(folder / "config.json", config)
     complete_run(folder, run.record, corpus.splits["test"]["text"], run.scores, run.result)

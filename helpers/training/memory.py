@@ -1,17 +1,25 @@
 """What training keeps in memory, item by item: counted from the tensors themselves, so the same on every machine.
 Taught in notebook 04, section 7."""
 
+import math
 import weakref
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from helpers.device import Device, autocast
+from helpers.models.batches import EncodedTexts, collate
 from helpers.models.classifier import backbone_of
 from helpers.models.predict import modes_restored
 from helpers.training.losses import default_loss
+
+USUAL_TOKENS = 4096  # of a pass where memory is not asked: a batch of 32 texts of 128 tokens is one
+FEWEST_TOKENS, MOST_TOKENS = 256, 16384  # a few texts, at least; beyond the most, a GPU gains no speed
+TRIED_TOKENS = 512  # in a pass that is taken to see what one costs: little enough for any GPU
+SPARE = 0.2  # of the free memory, for what is not counted: the libraries' own, and gaps between tensors
 
 
 def count_memory(classifier: nn.Module, batch: dict[str, torch.Tensor], device: Device | None = None) -> dict[str, int]:
@@ -108,6 +116,40 @@ def trace_step(
     return ledger.peak
 
 
+def choose_max_tokens(classifier: nn.Module, train: EncodedTexts, device: Device, optimizer=None) -> int:
+    """Return how many padded tokens a pass of training may hold, when nobody said: on a GPU what fits into its memory.
+
+    Two passes of the longest texts tell what a token costs, and what any pass does. Rounded down to a power of two, so
+    that what else runs on the GPU hardly ever changes it. Elsewhere always the same: a CPU gains nothing by more.
+    """
+    if device.kind != "cuda":
+        return USUAL_TOKENS
+    where, length = next(classifier.parameters()).device, int(train.lengths.max())
+    longest = np.argsort(-train.lengths, kind="stable")
+    several = max(2, TRIED_TOKENS // length)
+    one, more = (
+        trace_step(classifier, collate(train, np.resize(longest[:rows], rows), where), device, gradients=False)
+        for rows in (1, several)
+    )
+    per_token = max(1.0, (more - one) / ((several - 1) * length))
+    left = count_free_bytes() * (1 - SPARE) - _count_bytes_to_come(classifier, optimizer) - (one - per_token * length)
+    tokens = max(FEWEST_TOKENS, min(left / per_token, MOST_TOKENS))
+    return 2 ** int(math.log2(tokens))
+
+
+def count_free_bytes() -> int:
+    """Return the bytes of the GPU that nobody uses, those included that PyTorch keeps for its next tensors."""
+    return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+
+
+def _count_bytes_to_come(classifier: nn.Module, optimizer) -> int:
+    """Return what training will allocate besides its passes: gradients, AdamW's state, and where passes add up, the
+    largest gradient a second time. The state of a run that goes on is there already."""
+    trained = [parameter.nbytes for parameter in classifier.parameters() if parameter.requires_grad]
+    there = 0 if optimizer is None else sum(leaf.nbytes for leaf in _tensors_of(dict(optimizer.state)))
+    return 3 * sum(trained) + max(trained) - there
+
+
 class Ledger(TorchDispatchMode):
     """Inside the block, the bytes of all that is computed: `live`, what is still referred to, and `peak`, the most."""
 
@@ -134,4 +176,8 @@ class Ledger(TorchDispatchMode):
 
 
 def _storages_of(values) -> list[torch.UntypedStorage]:
-    return [leaf.untyped_storage() for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+    return [tensor.untyped_storage() for tensor in _tensors_of(values)]
+
+
+def _tensors_of(values) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]

@@ -1,5 +1,6 @@
 """What a training step holds: counted, against the allocator's own record, and against what a GPU measured."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -14,13 +15,22 @@ import bench_zoo
 from estimate import FourBitLinear, estimate_step
 
 from helpers.models.adapters import add_lora, use_gradient_checkpointing
-from helpers.models.batches import collate
+from helpers.models.batches import collate, select_rows
 from helpers.models.classifier import TextClassifier, count_parameters, set_labels
 from helpers.models.pretrained import METHODS, load_classifier
 from helpers.models.weights import native_class
 from helpers.models.zoo import find_row
+from helpers.training.config import TrainingConfig
+from helpers.training.loop import fit
 from helpers.training.losses import default_loss
-from helpers.training.memory import Ledger, count_memory, count_peak, count_weight_bytes, trace_step
+from helpers.training.memory import (
+    Ledger,
+    choose_max_tokens,
+    count_memory,
+    count_peak,
+    count_weight_bytes,
+    trace_step,
+)
 
 GIB = 2**30
 each_method = pytest.mark.parametrize("method", METHODS)
@@ -150,6 +160,145 @@ def test_what_grows_with_the_batch_grows_in_proportion(models, method):
     )
     assert three - two == pytest.approx(two - one, rel=0.01)
     assert 2 * one == pytest.approx(two, rel=0.1)
+
+
+# How much fits into a pass ------------------------------------------------------------------------------------------------
+
+GPU = dataclasses.replace(FP32, kind="cuda")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Return a function that sets the free memory of a make-believe GPU, whose tensors are a CPU's."""
+
+    def set_free(free: float, cached: int = 0) -> None:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free) - cached, 80 * GIB))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 10_000 + cached)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 10_000)
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
+    return set_free
+
+
+def test_without_a_gpu_passes_are_always_the_same(models):
+    assert choose_max_tokens(new_classifier(models["bert"]), toy_data()[0], FP32) == 4096
+
+
+@each_method
+@pytest.mark.parametrize("architecture", ["bert", "qwen2"])
+def test_what_is_chosen_fits_and_twice_as_much_would_not_by_far(models, gpu, architecture, method):
+    """By the count itself: the peak of a pass of the longest texts, with as many tokens as were chosen."""
+    classifier, train = new_classifier(models[architecture], method=method, rank=2), toy_data()[0]
+    row, longest = int(train.lengths.argmax()), int(train.lengths.max())
+
+    def step(tokens):  # weights are there already
+        batch = collate(train, [row] * (tokens // longest))
+        return count_peak(classifier, batch) - count_weight_bytes(classifier)
+
+    free = 1.5 * step(1024)
+    gpu(free)
+    chosen = choose_max_tokens(classifier, train, GPU)
+    assert chosen in (512, 1024)
+    assert step(chosen) < free < step(4 * chosen)
+
+
+def test_passes_are_powers_of_two_between_bounds_and_never_shrink_with_more_memory(models, gpu):
+    classifier, train, found = new_classifier(models["bert"]), toy_data()[0], []
+    for free in (0, *np.geomspace(1e6, 1e11, 20)):
+        gpu(free)
+        found.append(choose_max_tokens(classifier, train, GPU))
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (256, 16384)
+    assert set(found) == {2**power for power in range(8, 15)}
+
+
+def test_what_pytorch_holds_for_its_next_tensors_counts_as_free(models, gpu):
+    classifier, train = new_classifier(models["bert"]), toy_data()[0]
+    gpu(2e7)
+    expected = choose_max_tokens(classifier, train, GPU)
+    gpu(2e7, cached=10**7)
+    assert choose_max_tokens(classifier, train, GPU) == expected < 16384
+
+
+def test_a_model_that_takes_less_per_token_gets_more_tokens(models, gpu):
+    gpu(1e7)
+    classifier, train = new_classifier(models["bert"], method="lora", rank=2), toy_data()[0]
+    plain = choose_max_tokens(classifier, train, GPU)
+    use_gradient_checkpointing(classifier)
+    assert 256 < plain < choose_max_tokens(classifier, train, GPU)
+
+
+def test_choosing_changes_neither_the_model_nor_the_random_numbers(models, gpu):
+    gpu(1e8)
+    classifier, random_state = new_classifier(models["bert"]), torch.get_rng_state()
+    choose_max_tokens(classifier, toy_data()[0], GPU)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+
+
+def test_one_text_is_enough_to_choose_by(models, gpu):
+    gpu(1e8)
+    train = select_rows(toy_data()[0], [3])
+    assert choose_max_tokens(new_classifier(models["bert"]), train, GPU) >= 256
+
+
+CONFIG = TrainingConfig(epochs=2, learning_rate=3e-3, batch_size=23, checkpoint_steps=1)
+
+
+def fit_on_gpu(folder, run_folder=None, *, stop_at=None, device=GPU, **settings):
+    """Train for four steps, or until the loss was asked for `stop_at` times; return result and weights."""
+    asked = iter(range(10**6))
+
+    def loss(logits, labels):
+        if next(asked) == stop_at:
+            raise KeyboardInterrupt
+        return default_loss(logits, labels)
+
+    classifier, config = new_classifier(folder), dataclasses.replace(CONFIG, **settings)
+    result = fit(classifier, *toy_data(), config, device=device, run_folder=run_folder, loss_function=loss)
+    return result, {name: value.clone() for name, value in classifier.state_dict().items()}
+
+
+def assert_same(first: dict, second: dict):
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_what_was_chosen_is_in_the_result_and_what_was_asked_for_is_kept(models, gpu):
+    gpu(1e8)
+    expected = choose_max_tokens(new_classifier(models["bert"]), toy_data()[0], GPU)
+    assert fit_on_gpu(models["bert"])[0].config.max_tokens == expected
+    assert fit_on_gpu(models["bert"], max_tokens=100)[0].config.max_tokens == 100
+    assert fit_on_gpu(models["bert"], device=FP32)[0].config.max_tokens == 4096
+
+
+def test_a_run_that_goes_on_with_more_memory_keeps_its_passes_bit_for_bit(models, gpu, tmp_path):
+    gpu(0)
+    whole, expected = fit_on_gpu(models["bert"])
+    with pytest.raises(KeyboardInterrupt):
+        fit_on_gpu(models["bert"], tmp_path, stop_at=5)
+    gpu(1e12)
+    result, weights = fit_on_gpu(models["bert"], tmp_path)
+    assert (whole.config.max_tokens, result.config.max_tokens) == (256, 256)
+    assert result.step_losses == whole.step_losses
+    assert_same(weights, expected)
+
+
+def test_a_run_that_goes_on_with_less_memory_takes_smaller_passes(models, gpu, tmp_path):
+    gpu(1e12)
+    with pytest.raises(KeyboardInterrupt):
+        fit_on_gpu(models["bert"], tmp_path, stop_at=3)
+    gpu(0)
+    result, _ = fit_on_gpu(models["bert"], tmp_path)
+    assert result.config.max_tokens == 256 and len(result.step_losses) == 4
+
+
+def test_what_was_trained_to_its_end_needs_no_choice(models, gpu, tmp_path, monkeypatch):
+    gpu(1e12)
+    before, _ = fit_on_gpu(models["bert"], tmp_path)
+    monkeypatch.setattr("helpers.training.session.choose_max_tokens", None)
+    after, _ = fit_on_gpu(models["bert"], tmp_path)
+    assert after.config.max_tokens == before.config.max_tokens == 16384
 
 
 # Against a GPU ------------------------------------------------------------------------------------------------------------
