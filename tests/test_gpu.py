@@ -2,21 +2,26 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tiny import LABELS, build_model, make_tokenizer, toy_data
 
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+import bench_zoo
+
 from helpers.device import find_device, pick_profile
 from helpers.exceptions import TrainingError
 from helpers.files import ROOT
-from helpers.models.batches import EncodedTexts
+from helpers.models.batches import EncodedTexts, collate, select_rows
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
 from helpers.models.saving import load, save
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import fit
+from helpers.training.memory import count_peak
 
 on_a_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 CONFIG = TrainingConfig(epochs=1, batch_size=9)
@@ -101,6 +106,25 @@ def test_after_a_lack_of_memory_the_memory_is_there_again(tmp_path):
     assert kept.value.__cause__ is not None
     assert torch.cuda.memory_allocated() - before < 64 * 2**20
     fit(classifier, *toy_data(), CONFIG, device=find_device())
+
+
+@on_gpu
+@pytest.mark.parametrize(("name", "method"), [("distilroberta-base", "full"), ("Qwen2.5-0.5B", "lora")])
+def test_a_step_takes_what_was_counted_and_a_chosen_pass_fits(name, method, tmp_path):
+    """At true size: what the libraries allocate for themselves is nothing beside it."""
+    device, draw = find_device(), np.random.default_rng(0)
+    base = str(bench_zoo.build_backbone(name, tmp_path))
+    classifier = load_classifier(base, LABELS, method=method, device=device).to("cuda")
+    ids = [draw.integers(4, 1000, 96).tolist() for _ in range(64)]
+    train = EncodedTexts(ids, 0, draw.integers(0, 3, 64))
+    config = TrainingConfig(epochs=1, batch_size=32, max_tokens=4096, metric="epoch")
+    counted = count_peak(classifier, collate(train, range(32), "cuda"), device)
+    measured = fit(classifier, train, select_rows(train, range(8)), config, device=device).peak_memory_bytes
+    assert counted == pytest.approx(measured, rel=0.15)
+    torch.cuda.empty_cache()
+    others = torch.empty(torch.cuda.mem_get_info()[0] - measured, dtype=torch.uint8, device="cuda")
+    chosen = fit(classifier, train, select_rows(train, range(8)), CONFIG, device=device).config.max_tokens
+    assert 512 <= chosen <= 4096 and others.is_cuda
 
 
 @on_gpu

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+NOTE = "GiB: the most that training takes at these settings, on a GPU with bf16 and texts of full length; an estimate."
 HINT = "Use one: python -m helpers train --model NAME --dataset FILE; all of one: python -m helpers zoo NAME"
 
 
@@ -13,7 +14,7 @@ def zoo(
     ] = None,
 ):
     """List the models that the course knows by name, smallest first; or all that is known of one."""
-    print("\n".join(entry_lines(name) if name else [*table_lines(), HINT]))
+    print("\n".join(entry_lines(name) if name else [*table_lines(), NOTE, HINT]))
 
 
 def table_lines() -> list[str]:

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from helpers.device import Device, find_device
-from helpers.models.classifier import TextClassifier, backbone_of, head_parts
+from helpers.models.classifier import TextClassifier, backbone_of, count_parameters, head_parts
+
+LARGE = 500e6  # frozen parameters. No smaller model of the zoo takes more than 7.1 GiB without it, by data/zoo.csv
 
 
 def add_lora(
@@ -98,6 +100,13 @@ def use_gradient_checkpointing(classifier: nn.Module, *, on: bool = True) -> Non
             backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         else:
             backbone.gradient_checkpointing_disable()
+
+
+def wants_gradient_checkpointing(classifier: nn.Module) -> bool:
+    """Return whether gradient checkpointing is on unless somebody says otherwise: in a large model with an adapter.
+    There the activations are by far the largest part of what a step holds."""
+    counts = count_parameters(classifier)
+    return hasattr(classifier, "get_base_model") and counts.total - counts.trainable > LARGE
 
 
 def merge_lora(classifier) -> nn.Module:

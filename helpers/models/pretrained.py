@@ -6,7 +6,12 @@ from pathlib import Path
 import torch
 
 from helpers.device import Device
-from helpers.models.adapters import add_lora, merge_lora
+from helpers.models.adapters import (
+    add_lora,
+    merge_lora,
+    use_gradient_checkpointing,
+    wants_gradient_checkpointing,
+)  # fmt: skip
 from helpers.models.classifier import POOLINGS, backbone_of
 from helpers.models.heads import fit_labels
 from helpers.models.origins import Origin, find_origin
@@ -21,7 +26,7 @@ HEADS = ("auto", "native", *POOLINGS)
 def load_classifier(
     model: str, label_names: list[str], *, method: str = "full", multilabel: bool = False, pooling: str = "auto",
     dropout: float | None = None, device: Device | None = None, rank: int = 16, targets: list[str] | None = None,
-    seed: int = 0, revision: str | None = None,
+    seed: int = 0, revision: str | None = None, gradient_checkpointing: bool | None = None,
 ):  # fmt: skip
     """Return a classifier for `label_names` on what `model` holds, ready to train by `method`.
 
@@ -31,12 +36,27 @@ def load_classifier(
     the head alone, "lora" thin matrices of `rank` beside the `targets`, and "qlora" the same beside weights that rest in
     4 bits. `pooling` says which vector of a text the head reads: "native" as the architecture's own class does it, "cls",
     "mean" or "last"; "auto" what the zoo lists for the model, or native. `dropout` is what the model brings, unless given
-    for backbone and head. `device` chooses the attention kernel. Called twice, it returns the same weights twice.
+    for backbone and head. `device` chooses the attention kernel. Without a word about `gradient_checkpointing`, a large
+    model with an adapter has it. Called twice, it returns the same weights twice.
     """
     for name, value, allowed in (("method", method, METHODS), ("pooling", pooling, HEADS)):
         if value not in allowed:
             raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
     origin = find_origin(model, revision=revision)
+    new = {"multilabel": multilabel, "dropout": dropout, "rank": rank, "targets": targets, "seed": seed}
+    classifier = _build(origin, model, label_names, method, pooling=pooling, device=device, **new)
+    if gradient_checkpointing is None:
+        gradient_checkpointing = wants_gradient_checkpointing(classifier)
+    if gradient_checkpointing:
+        use_gradient_checkpointing(classifier)
+    return classifier
+
+
+def _build(
+    origin: Origin, model: str, label_names: list[str], method: str, *, multilabel: bool, pooling: str,
+    dropout: float | None, device: Device | None, rank: int, targets: list[str] | None, seed: int,
+):  # fmt: skip
+    """Return the classifier for `load_classifier`, which checked what it was given and calls it `model`."""
     if pooling == "auto" and origin.kind == "backbone":
         pooling = find_pooling(model)
     torch.manual_seed(seed)  # the head's initial weights

@@ -105,8 +105,8 @@ def load_checkpoint(
 ) -> tuple[TrainingState, dict[str, torch.Tensor]]:
     """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
     Without a checkpoint, and for a run that was trained to its end with other settings, the state is that of a run that
-    has not begun. Raises `ValueError` when the checkpoint was written with other settings, cannot be read, or is seen by
-    some of the processes only: these would wait for each other for ever.
+    has not begun. Raises `ValueError` when the checkpoint was written with other settings (but `max_tokens`, which a lack
+    of memory asks to lower), cannot be read, or is seen by some of the processes only: these would wait for ever.
     """
     seen = accelerator.reduce(torch.tensor(float((folder / STATE).exists()), device=accelerator.device), "sum")
     if 0 < seen < accelerator.num_processes:
@@ -117,7 +117,7 @@ def load_checkpoint(
     if not seen:
         return TrainingState(settings), {}
     state, tensors, best = _read_checkpoint(folder)
-    differing = [name for name in settings if settings[name] != state.settings.get(name)]
+    differing = [key for key in settings if key != "max_tokens" and settings[key] != state.settings.get(key)]
     if state.finished:
         return (TrainingState(settings), {}) if differing else (state, best)
     differing = [name for name in differing if name != "loss"]  # one that failed, as in notebook 03, may be mended

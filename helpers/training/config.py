@@ -32,7 +32,7 @@ class TrainingConfig:
     epochs: int = 3
     learning_rate: float = 2e-4
     batch_size: int = 32  # texts per optimiser step
-    max_tokens: int = 4096  # padded tokens per pass; a bigger batch accumulates gradients over several passes
+    max_tokens: int | None = None  # padded tokens per pass; a bigger batch takes several. None: see `choose_max_tokens`
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps; then the rate falls as the schedule says
     schedule: str = "cosine"  # a half cosine to zero; or "step": times 0.9 after every epoch
@@ -51,7 +51,7 @@ class TrainingConfig:
         """Refuse settings that cannot work, before any work is done."""
         for name in ("epochs", "batch_size", "max_tokens", "patience", "checkpoint_steps"):
             value = getattr(self, name)
-            optional = name in ("patience", "checkpoint_steps")
+            optional = name in ("max_tokens", "patience", "checkpoint_steps")
             if not (optional and value is None) and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name}={value!r}: it must be a whole number of at least 1.")
         for name, known in (("metric", METRICS), ("schedule", SCHEDULES)):

@@ -43,6 +43,7 @@ class Recipe:
     rank: int = 16
     targets: tuple[str, ...] | None = None
     revision: str | None = None
+    gradient_checkpointing: bool | None = None  # None: a large model with an adapter has it
 
     @classmethod
     def of(cls, chosen, training: TrainingConfig, **changes) -> "Recipe":
@@ -88,7 +89,8 @@ def train_run(
     """
     tokenizer = load_tokenizer(recipe.model, revision=recipe.revision)
     encoded = {name: encode_split(corpus.splits[name], tokenizer, recipe.max_length) for name in SPLITS}
-    new = {name: getattr(recipe, name) for name in ("method", "pooling", "dropout", "rank", "targets", "revision")}
+    own = ("method", "pooling", "dropout", "rank", "targets", "revision", "gradient_checkpointing")
+    new = {name: getattr(recipe, name) for name in own}
     seed, names = recipe.training.seed, corpus.label_names
     classifier = load_classifier(recipe.model, names, multilabel=corpus.multilabel, device=device, seed=seed, **new)
     result = fit(
@@ -139,5 +141,6 @@ def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str,
     """Fill the run folder; `metrics.json` comes last, so that a run with one is complete."""
     location = find_dataset(dataset).location
     config = dataclasses.asdict(run.recipe) | {"dataset": dataset, "dataset_location": location} | extra
+    config["training"] = dataclasses.asdict(run.result.config)  # with what was left to `fit`
     write_json(folder / "config.json", config)
     complete_run(folder, run.record, corpus.splits["test"]["text"], run.scores, run.result)

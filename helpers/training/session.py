@@ -21,6 +21,7 @@ from helpers.runs import ProgressBar
 from helpers.training import checkpoints, processes
 from helpers.training.config import TrainingConfig, TrainingResult, best_epoch, make_optimizer, plan_steps
 from helpers.training.losses import default_loss
+from helpers.training.memory import choose_max_tokens
 
 # How PyTorch words a lack of memory; an "illegal memory access" is none.
 NO_MEMORY = re.compile(r"out of memory|not enough memory|can.t allocate memory|failed to allocate", re.IGNORECASE)
@@ -37,6 +38,7 @@ class Session:
     ):  # fmt: skip
         self.classifier, self.train, self.validation = classifier, train, validation
         self.config, self.device = config, device
+        self.chooses_passes = config.max_tokens is None
         self.folder = Path(run_folder) / "checkpoint" if run_folder else None
         self.accelerator = processes.make_accelerator(device, tracker, run_folder)
         self.plan = plan_steps(train.lengths, config)
@@ -53,7 +55,7 @@ class Session:
         reset_peak_memory(self.device)
         with contextlib.ExitStack() as stack:
             stack.enter_context(processes.released(self.classifier))
-            stack.enter_context(explain_lack_of_memory(self.config))
+            stack.enter_context(explain_lack_of_memory(self))
             optimizer = make_optimizer(self.classifier, self.config)
             self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)  # may lack memory, too
             self._stack = stack.pop_all()
@@ -80,9 +82,22 @@ class Session:
         return self._show(state)
 
     def _show(self, state: checkpoints.TrainingState) -> checkpoints.TrainingState:
+        if self.chooses_passes:
+            self.config = dataclasses.replace(self.config, max_tokens=self._choose_max_tokens(state))
+        state.settings["max_tokens"] = self.config.max_tokens
         bar = ProgressBar(self.steps_total, state.step, silent=not self.accelerator.is_main_process)
         self.bar = self._stack.enter_context(bar)
         return state
+
+    def _choose_max_tokens(self, state: checkpoints.TrainingState) -> int:
+        """Return the size of a pass that memory allows; of a run that goes on, the one that it began with, if that is
+        not more: then it ends bit for bit as if it had not stopped. All processes take the smallest of theirs."""
+        began = state.settings.get("max_tokens")
+        if state.finished and began:
+            return began
+        found = choose_max_tokens(self.classifier, self.train, self.device, self.optimizer)
+        found = self.accelerator.gather(torch.tensor([found], device=self.accelerator.device)).min().item()
+        return min(began or found, found)
 
     def rows_left(self, state: checkpoints.TrainingState) -> Iterator[np.ndarray]:
         """Yield the rows of each step that is left of epoch `state.epoch`; then note the step that was taken."""
@@ -166,7 +181,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def explain_lack_of_memory(config: TrainingConfig) -> Iterator[None]:
+def explain_lack_of_memory(run: Session) -> Iterator[None]:
     """Turn the errors that mean "out of memory" into a `TrainingError` that names the setting to lower."""
     try:
         yield
@@ -174,8 +189,8 @@ def explain_lack_of_memory(config: TrainingConfig) -> Iterator[None]:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not NO_MEMORY.search(str(error)):
             raise
         traceback.clear_frames(error.__traceback__)  # their variables are the batch that did not fit
+        now = f"now {run.config.max_tokens} " if run.config.max_tokens else ""
         raise TrainingError(
-            f"Out of memory. Lower max_tokens (now {config.max_tokens} padded tokens per pass): the result stays the "
-            f"same, only slower. Or lower batch_size (now {config.batch_size} texts); if one text alone is too much, "
-            "lower max_length."
+            f"Out of memory. Lower max_tokens ({now}padded tokens per pass): the result stays the same, only slower. Or "
+            f"lower batch_size (now {run.config.batch_size} texts); if one text alone is too much, lower max_length."
         ) from error

@@ -3,7 +3,9 @@
     python tests/benchmarks/bench_zoo.py [--models gemma-2b Llama-3.2-1B] [--tiny] [--write]
 
 No weights are downloaded: speed and memory do not depend on their values, so every model is built from its published
-sizes and filled at random. Each runs in a process of its own. `--write` puts the figures, with the device's name,
+sizes and filled at random. Each runs in a process of its own; beside the peak that a GPU measured on the worst batch
+stands the estimate, which is the table's `memory_gib` (`estimate.py`; `tests/training/test_memory.py` compares it with
+an H100; a CPU's figure is that of the whole process). `--write` puts the figures, with the device's name,
 into `data/zoo.csv`; `--tiny` shrinks every model, to try the script on a CPU.
 """
 
@@ -21,13 +23,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 import torch
+from estimate import estimate_step
 
 from helpers import data, files, models, training
 from helpers.device import Device, find_device
 from helpers.models import zoo
 from helpers.models.batches import EncodedTexts
-from helpers.models.weights import native_class
-from helpers.training.memory import count_weight_bytes
 
 LENGTHS = (20, 45)  # tokens: the median and the 95th percentile of the tweets
 QWEN = {"rope_theta": 1e6, "max_position_embeddings": 32768}
@@ -90,28 +91,27 @@ def make_config(name: str, *, tiny: bool = False):
     return config
 
 
-def count_needs(name: str) -> dict[str, float]:
-    """Return a zoo model's parameters, in millions, with its own class's head, and the GiB that its weights, gradients and AdamW's state take.
+def count_needs(name: str, *, tiny: bool = False) -> dict[str, float]:
+    """Return a zoo model's parameters, in millions, head included, and the GiB at the peak of its worst training step.
 
-    Counted on the `meta` device, which holds shapes and no numbers. Trained numbers take 16 bytes (fp32: themselves,
-    gradient, two of AdamW), frozen ones 4, frozen ones in NF4 half a byte and their scales. Activations come on top.
+    On a GPU with bf16, at the zoo's settings: `batch_size` texts of `max_length` tokens in one pass, frozen weights in
+    bf16 or in 4 bits, gradient checkpointing for large models with an adapter. See `estimate.py`.
     """
-    row, config = zoo.find_row(name), make_config(name)
-    models.set_labels(config, list(data.ELEVEN_EMOTIONS), multilabel=True)
-    with torch.device("meta"):
-        classifier = native_class(config)(config)
-    backbone = classifier.base_model
-    linear = [module for module in backbone.modules() if isinstance(module, torch.nn.Linear)]
-    total = sum(parameter.numel() for parameter in classifier.parameters())
-    packed = sum(module.weight.numel() for module in linear)
-    adapter = sum(int(row["rank"] or 0) * (module.in_features + module.out_features) for module in linear)
-    scales = 1 / 64 + 4 / (64 * 256)  # a byte per block of 64 weights, and fp32 per 256 of those
-    needed = {
-        "full": 16 * total,
-        "lora": 4 * total + 16 * adapter,
-        "qlora": 4 * (total - packed) + (0.5 + scales) * packed + 16 * adapter,
-    }["qlora" if row["method"] == "generation" else row["method"]]
-    return {"parameters_millions": round(total / 1e6, 1), "memory_gib": round(needed / 2**30, 1)}
+    row, config = zoo.find_row(name), make_config(name, tiny=tiny)
+    settings = {"rank": int(row["rank"] or 0), "targets": zoo.find_defaults(name)["targets"]}
+    settings |= {"rows": int(row["batch_size"]), "length": longest_text(row), "pooling": row["pooling"]}
+    found = estimate_step(config, list(data.ELEVEN_EMOTIONS), method=find_method(row), **settings)
+    return {"parameters_millions": round(found.parameters / 1e6, 1), "memory_gib": round(found.peak / 2**30, 1)}
+
+
+def find_method(row: dict) -> str:
+    """Return the method that the row's classifier is trained by; a generation row is measured as QLoRA, which it uses."""
+    return "qlora" if row["method"] == "generation" else row["method"]
+
+
+def longest_text(row: dict) -> int:
+    """Return the most tokens of a text; of the laptop profile's models, which the table gives none, those of notebook 01."""
+    return int(row["max_length"] or 128)
 
 
 def build_backbone(name: str, folder: Path, *, tiny: bool = False) -> Path:
@@ -126,28 +126,31 @@ def build_backbone(name: str, folder: Path, *, tiny: bool = False) -> Path:
 
 
 def make_classifier(row: dict, folder: Path, device: Device):
-    """Return the classifier with the method of the zoo's row; a generation row is measured as QLoRA, which it uses."""
-    method = "qlora" if row["method"] == "generation" else row["method"]
+    """Return the classifier with the method of the zoo's row."""
     settings = {"pooling": row["pooling"] or "last", "rank": int(row["rank"] or 0)}
     names = list(data.ELEVEN_EMOTIONS)
-    return models.load_classifier(str(folder), names, method=method, multilabel=True, device=device, **settings)
+    return models.load_classifier(
+        str(folder), names, method=find_method(row), multilabel=True, device=device, **settings
+    )
 
 
-def make_texts(rows: int, vocabulary: int) -> EncodedTexts:
-    """Return random token ids of a tweet's length with random labels."""
+def make_texts(rows: int, vocabulary: int, lengths: tuple[int, int] = LENGTHS) -> EncodedTexts:
+    """Return random token ids, by default of a tweet's length, with random labels."""
     draw = np.random.default_rng(0)
-    ids = [draw.integers(4, vocabulary, draw.integers(*LENGTHS)).tolist() for _ in range(rows)]
+    ids = [draw.integers(4, vocabulary, draw.integers(*lengths)).tolist() for _ in range(rows)]
     return EncodedTexts(ids, 0, (draw.random((rows, 11)) < 0.2).astype(np.float32))
 
 
 def measure(name: str, *, tiny: bool, steps: int) -> dict:
-    """Return memory and speed of one zoo model: training at its batch size, then prediction."""
+    """Return memory and speed of one zoo model: training at its batch size, then prediction.
+    Speed on texts of a tweet's length; memory, and its estimate, on two batches of the longest texts that the zoo allows."""
     row, device = zoo.find_row(name), find_device()
     with tempfile.TemporaryDirectory() as folder:
         classifier = make_classifier(row, build_backbone(name, Path(folder), tiny=tiny), device)
     classifier.to(device.kind)
-    texts = make_texts(int(row["batch_size"]) * steps, classifier.config.vocab_size)
-    config = training.TrainingConfig(epochs=1, learning_rate=1e-5, batch_size=int(row["batch_size"]), metric="epoch")
+    batch, vocabulary = int(row["batch_size"]), classifier.config.vocab_size
+    config = training.TrainingConfig(epochs=1, learning_rate=1e-5, batch_size=batch, max_tokens=4096, metric="epoch")
+    texts, longest = make_texts(batch * steps, vocabulary), longest_text(row)
     few = EncodedTexts(texts.input_ids[:16], 0, texts.labels[:16])
     training.fit(classifier, few, few, config, device=device)  # warms up
     result = training.fit(classifier, texts, few, config, device=device)
@@ -155,12 +158,15 @@ def measure(name: str, *, tiny: bool, steps: int) -> dict:
     start = time.perf_counter()
     models.predict_logits(classifier, texts, device)
     seconds = time.perf_counter() - start
+    worst = training.fit(
+        classifier, make_texts(2 * batch, vocabulary, (longest, longest + 1)), few, config, device=device
+    )
     return {
         "device": device.name,
-        "train_memory_gib": round(result.peak_memory_bytes / 2**30, 2),
+        "train_memory_gib": round(worst.peak_memory_bytes / 2**30, 2),
+        "estimated_gib": count_needs(name, tiny=tiny)["memory_gib"],
         "train_texts_per_s": round(result.samples_per_second, 1),
         "predict_texts_per_s": round(len(texts) / seconds, 1),
-        "weights_gib": round(count_weight_bytes(classifier) / 2**30, 2),
         "parameters": result.parameters.total,
     }
 
@@ -196,9 +202,9 @@ def main() -> None:
             continue
         found = results[name] = json.loads(done.stdout.strip().splitlines()[-1])
         print(
-            f"{name:<26} {found['parameters'] / 1e6:>8.1f} M {found['train_memory_gib']:>7.2f} GiB "
-            f"{found['train_texts_per_s']:>8.1f} texts/s training {found['predict_texts_per_s']:>8.1f} predicting"
-            f"   {found['device']}",
+            f"{name:<26} {found['parameters'] / 1e6:>8.1f} M {found['train_memory_gib']:>7.2f} GiB at the peak, "
+            f"{found['estimated_gib']:>5.1f} estimated {found['train_texts_per_s']:>8.1f} texts/s training "
+            f"{found['predict_texts_per_s']:>8.1f} predicting   {found['device']}",
             flush=True,
         )
     if arguments.write and results:

@@ -27,7 +27,7 @@ def command(monkeypatch, capsys):
 
 def test_the_table_has_a_line_per_model_sorted_by_size_and_says_how_to_use_a_name(command):
     status, out, err = command("zoo")
-    title, *lines, hint = out.splitlines()
+    title, *lines, note, hint = out.splitlines()
     assert (status, err) == (0, "")
     assert title.split() == [
         "name", "method", "pool", "rate", "batch", "length", "epochs", "rank", "licence", "gate", "size", "GiB", "F1",
@@ -36,6 +36,7 @@ def test_the_table_has_a_line_per_model_sorted_by_size_and_says_how_to_use_a_nam
     assert sorted(names) == sorted(ROWS)
     sizes = [ROWS[name]["parameters_millions"] for name in names]
     assert sizes == sorted(sizes)
+    assert note.startswith("GiB: the most that training takes")
     assert "--model NAME" in hint and "zoo NAME" in hint
     assert max(map(len, out.splitlines())) <= 110
 

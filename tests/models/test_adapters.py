@@ -7,11 +7,13 @@ import torch
 from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, make_tokenizer, toy_data
 
 from helpers.exceptions import AssetError
+from helpers.models import adapters
 from helpers.models.adapters import (
     add_lora,
     list_linear_layers,
     merge_lora,
     use_gradient_checkpointing,
+    wants_gradient_checkpointing,
 )  # fmt: skip
 from helpers.models.batches import collate
 from helpers.models.classifier import (
@@ -283,6 +285,43 @@ def test_a_classifier_by_method_starts_the_same_every_time(models, method):
     whole = count_parameters(new_classifier(models["bert"])).total
     head = first.config.hidden_size * len(LABELS) + len(LABELS)
     assert {"probe": trainable == head, "full": trainable == whole}.get(method, head < trainable < whole)
+
+
+@pytest.mark.parametrize(
+    ("method", "limit", "asked", "expected"),
+    [
+        ("lora", 1000, None, True),
+        ("qlora", 1000, None, True),
+        ("full", 1000, None, False),
+        ("probe", 1000, None, False),  # it keeps next to nothing anyway
+        ("lora", None, None, False),  # a small model
+        ("lora", 1000, False, False),
+        ("lora", None, True, True),
+        ("full", None, True, True),
+    ],
+)
+def test_a_large_model_with_an_adapter_gets_gradient_checkpointing_unless_asked(
+    models, monkeypatch, method, limit, asked, expected
+):
+    if limit:
+        monkeypatch.setattr(adapters, "LARGE", limit)
+    classifier = new_classifier(models["qwen2"], method=method, rank=2, gradient_checkpointing=asked)
+    assert backbone_of(classifier).is_gradient_checkpointing == expected
+
+
+def test_a_large_adapter_that_is_trained_on_gets_it_too(models, tmp_path, monkeypatch):
+    folder = save(with_lora(models["bert"]), make_tokenizer(), tmp_path / "adapter")
+    assert not backbone_of(new_classifier(folder, method="lora")).is_gradient_checkpointing
+    monkeypatch.setattr(adapters, "LARGE", 1000)
+    assert backbone_of(new_classifier(folder, method="lora")).is_gradient_checkpointing
+
+
+@pytest.mark.parametrize("size, expected", [(494e6, False), (1.2e9, True)])
+def test_the_zoo_s_smallest_decoders_are_not_large(size, expected):
+    with torch.device("meta"):
+        classifier = torch.nn.Linear(int(size), 1, bias=False).requires_grad_(False)
+    classifier.get_base_model = lambda: classifier
+    assert wants_gradient_checkpointing(classifier) == expected
 
 
 def test_gradient_checkpointing_can_be_switched_off_again(models):

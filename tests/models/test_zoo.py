@@ -168,7 +168,10 @@ def test_measured_columns_name_their_device_or_are_empty():
 
 @pytest.mark.parametrize("name", ZOO.index)
 def test_parameters_and_memory_are_what_the_sizes_say(name):
-    assert bench_zoo.count_needs(name) == ZOO.loc[name, ["parameters_millions", "memory_gib"]].to_dict()
+    """A twentieth for libraries of other versions, which keep more or less for the backward pass."""
+    found, row = bench_zoo.count_needs(name), ZOO.loc[name]
+    assert found["parameters_millions"] == row["parameters_millions"]
+    assert found["memory_gib"] == pytest.approx(row["memory_gib"], rel=0.05, abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"])
@@ -360,7 +363,7 @@ def test_the_benchmark_runs_on_a_cpu_with_tiny_models():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
     assert [line.split()[0] for line in lines] == ["distilroberta-base", "gemma-2b"]
-    assert all("texts/s training" in line for line in lines)
+    assert all("texts/s training" in line and "estimated" in line for line in lines)
 
 
 def test_tiny_or_cpu_figures_never_reach_the_table():

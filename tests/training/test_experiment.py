@@ -11,6 +11,7 @@ from helpers.data.load import load_data
 from helpers.deploy.predictor import Predictor
 from helpers.evaluation.metrics import compute_metrics
 from helpers.files import read_json
+from helpers.training import experiment
 from helpers.training.config import TrainingConfig
 from helpers.training.experiment import Recipe, train_run
 
@@ -40,6 +41,25 @@ def run_toy(setting, folder, recipe=None, **options):
 def finished(setting, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     return run_toy(setting, folder, label_column="label"), folder
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_a_recipe_may_ask_for_gradient_checkpointing(setting, monkeypatch, asked):
+    given = {}
+
+    class StopError(Exception):
+        pass
+
+    def note(*_, **options):
+        given.update(options)
+        raise StopError
+
+    monkeypatch.setattr(experiment, "load_classifier", note)
+    with pytest.raises(StopError):
+        run_toy(setting, None, Recipe(setting[0], CONFIG, max_length=24, gradient_checkpointing=asked))
+    assert given["gradient_checkpointing"] is asked
+    chosen = SimpleNamespace(model="x", gradient_checkpointing=asked)
+    assert Recipe.of(chosen, CONFIG).gradient_checkpointing is asked
 
 
 def test_what_is_returned_is_what_is_written(finished):
