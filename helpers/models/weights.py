@@ -19,7 +19,7 @@ from helpers.models.classifier import (
     set_labels,
     use_byte_dropout,
 )  # fmt: skip
-from helpers.models.origins import OWN_HEAD, Origin
+from helpers.models.origins import OWN_HEAD, Origin, load_tokenizer
 
 # What architectures call the dropout of their hidden states, that before their head, and that of their attention.
 HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "resid_pdrop", "embd_pdrop", "embedding_dropout", "mlp_dropout")
@@ -168,7 +168,19 @@ def load_native(origin: Origin, config, *, device: Device | None, frozen: bool =
             origin.location, revision=origin.revision, config=config, **how
         )
     _require_backbone(origin, found["missing_keys"], backbone_prefix(model))
+    if hasattr(model, "score"):
+        model.config.pad_token_id = _find_pad_id(origin, config)
     return prepare(model, device), found["missing_keys"]
+
+
+def _find_pad_id(origin: Origin, config) -> int:
+    """Return what the tokenizer pads with. A decoder's own head takes the last token that is another one, and most
+    decoders' configurations name none, or the end token of chats: a padded text would get the padding's logits."""
+    try:
+        return load_tokenizer(origin.name, revision=origin.revision).pad_token_id
+    except AssetError:  # weights alone
+        known = next(one for one in (config.pad_token_id, config.eos_token_id, 0) if one is not None)
+        return known[0] if isinstance(known, list) else known
 
 
 def load_backbone(origin: Origin, config, *, device: Device | None, frozen: bool = False, four_bit: bool = False):

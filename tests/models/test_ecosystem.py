@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -406,8 +407,6 @@ def test_placeholders_are_taken_in_order_only_if_they_are_as_many():
 
 def test_an_architecture_without_fused_attention_gets_eager(families):
     """Gemma 2 caps its scores: asked for "sdpa", as every GPU is, it would refuse to load."""
-    from dataclasses import replace
-
     for pooling in ("native", "mean"):
         on_gpu = replace(FP32, kind="cuda", attention="sdpa")
         assert (
@@ -421,8 +420,6 @@ def test_an_architecture_without_fused_attention_gets_eager(families):
 
 
 def test_frozen_weights_rest_in_bf16_on_a_gpu_and_what_is_trained_in_fp32(families, tmp_path):
-    from dataclasses import replace
-
     on_gpu = replace(BF16, kind="cuda", attention="sdpa")
     for pooling in ("native", "mean"):
         adapted = load_classifier(str(families["qwen2"]), LABELS, method="lora", pooling=pooling, device=on_gpu)
@@ -485,3 +482,29 @@ def test_a_pooling_layer_that_is_not_in_the_file_begins_as_the_identity(families
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     classifier = load_classifier(str(tmp_path), LABELS)
     assert torch.equal(backbone_of(classifier).pooler.dense.weight, torch.eye(32))
+
+
+@pytest.mark.parametrize("in_config", [None, 7, [3, 5]], ids=["none", "another", "ends only"])
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_a_decoder_s_head_never_reads_what_the_tokenizer_pads_with(tmp_path, family, in_config):
+    """Most decoders' configurations name no pad token, or not the tokenizer's; the class looks for it by number."""
+    folder = build_model(family, tmp_path / family)
+    config = json.loads((folder / "config.json").read_text())
+    config |= (
+        {"pad_token_id": None, "eos_token_id": in_config}
+        if isinstance(in_config, list)
+        else {"pad_token_id": in_config}
+    )
+    (folder / "config.json").write_text(json.dumps(config))
+    classifier = train(folder)
+    tokenizer = load_tokenizer(str(folder))
+    assert classifier.config.pad_token_id == tokenizer.pad_token_id
+    _, validation = toy_data()
+    assert len(set(validation.lengths)) > 3
+    validation = replace(validation, pad_id=tokenizer.pad_token_id)
+    together = predict_logits(classifier, validation, max_tokens=10**6)
+    alone = predict_logits(classifier, validation, max_tokens=1)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    assert_telling(alone)
+    saved = save(classifier, tokenizer, tmp_path / "saved", max_length=64)
+    assert json.loads((saved / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id
