@@ -15,6 +15,7 @@ from helpers.models.classifier import (
     POOLINGS,
     TextClassifier,
     backbone_prefix,
+    final_layer,
     head_parts,
     set_labels,
     use_byte_dropout,
@@ -139,6 +140,8 @@ def load_whole(
         classifier, missing = load_native(origin, config, **how)
         if kept and missing:
             raise AssetError(f"{origin.name!r} lacks weights of its head ({min(missing)}): it is no whole classifier.")
+        if not kept:
+            final_layer(classifier).reset_parameters()  # as PyTorch begins a layer: what the heads were compared with
         pooler = find_pooler(classifier)
         new_pooler = (
             pooler is not None and not kept and (pooling == "cls" or any("pooler." in name for name in missing))

@@ -52,7 +52,15 @@ def describe_run(classifier, train: EncodedTexts, validation: EncodedTexts, loss
         "train data": _digest(train),
         "validation data": _digest(validation),
         "loss": getattr(loss_function, "name", getattr(loss_function, "__qualname__", "")),
+        "first weights": _digest_weights(classifier),
     }
+
+
+def _digest_weights(classifier) -> str:
+    """Return a short fingerprint of what training begins with: the first numbers of every tensor that it changes."""
+    trained = (parameter.detach().flatten()[:64] for parameter in classifier.parameters() if parameter.requires_grad)
+    numbers = [part.float().cpu().numpy() for part in trained]
+    return hashlib.sha256(np.concatenate([*numbers, np.zeros(0, np.float32)]).tobytes()).hexdigest()[:16]
 
 
 def _digest(encoded: EncodedTexts) -> str:
@@ -120,7 +128,8 @@ def load_checkpoint(
     differing = [key for key in settings if key != "max_tokens" and settings[key] != state.settings.get(key)]
     if state.finished:
         return (TrainingState(settings), {}) if differing else (state, best)
-    differing = [name for name in differing if name != "loss"]  # one that failed, as in notebook 03, may be mended
+    # A loss that failed, as in notebook 03, may be mended; the weights are replaced by the checkpoint's in any case.
+    differing = [name for name in differing if name not in ("loss", "first weights")]
     if differing:
         raise ValueError(
             f"{folder} holds an unfinished run with other settings ({', '.join(differing)}): give this one another "

@@ -795,7 +795,7 @@ def test_checkpoint_steps_without_a_run_folder_save_nothing(models):
 
 
 def test_what_was_trained_to_its_end_is_not_trained_again_until_the_run_is_complete(models, tmp_path):
-    classifier, again = new_classifier(models["bert"]), new_classifier(models["bert"], seed=7)
+    classifier, again = new_classifier(models["bert"]), new_classifier(models["bert"])
     first = toy_fit(classifier, run_folder=tmp_path)
     state = tmp_path / "checkpoint" / "state.safetensors"
     assert load_file(state) == {}, "the optimiser's state is large, and done"
@@ -809,7 +809,11 @@ def test_what_was_trained_to_its_end_is_not_trained_again_until_the_run_is_compl
 
 
 def test_other_settings_or_another_loss_begin_anew_after_a_run_that_was_trained_to_its_end(models, tmp_path):
-    toy_fit(new_classifier(models["bert"]), run_folder=tmp_path)
+    """And other first weights: another model of the same shape, or one that is trained on."""
+    first = toy_fit(new_classifier(models["bert"]), run_folder=tmp_path)
+    other = toy_fit(new_classifier(models["bert"], seed=7), run_folder=tmp_path)
+    assert other.step_losses != first.step_losses
+    assert toy_fit(new_classifier(models["bert"], seed=7), run_folder=tmp_path).step_losses == other.step_losses
     loss = loss_that(interrupt, at_call=None)
     toy_fit(new_classifier(models["bert"]), run_folder=tmp_path, loss_function=loss)
     assert loss.calls == 15
