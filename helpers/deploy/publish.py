@@ -62,10 +62,13 @@ def make_model_card(run_folder: str | Path) -> str:
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    record = read_json(Path(run_folder) / "metrics.json")
-    adapter = (Path(run_folder) / "model" / "adapter_config.json").exists()
+    record, model = read_json(Path(run_folder) / "metrics.json"), Path(run_folder) / "model"
+    adapter, config = (model / "adapter_config.json").exists(), model / "config.json"
+    own = config.exists() and read_json(config).get("architectures") == ["TextClassifier"]
     names = {"base": _public_name(record["model"]), "data": _public_name(record["dataset"]), "repository": REPOSITORY}
-    card = ModelCard.from_template(ModelCardData(), str(TEMPLATE), record=record, adapter=adapter, **names)
+    card = ModelCard.from_template(
+        ModelCardData(), str(TEMPLATE), record=record, adapter=adapter, known=not own, **names
+    )
     return f"{card}\n"
 
 

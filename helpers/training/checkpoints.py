@@ -108,9 +108,7 @@ def finish_checkpoint(folder: Path, state: TrainingState) -> None:
     write_weights(folder / STATE, {}, {"state": json.dumps(vars(state))})
 
 
-def load_checkpoint(
-    folder: Path, settings: dict, accelerator, model, optimizer
-) -> tuple[TrainingState, dict[str, torch.Tensor]]:
+def load_checkpoint(folder: Path, settings: dict, accelerator, model, optimizer) -> tuple[TrainingState, dict]:
     """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
     Without a checkpoint, and for a run that was trained to its end with other settings, the state is that of a run that
     has not begun. Raises `ValueError` when the checkpoint was written with other settings (but `max_tokens`, which a lack
