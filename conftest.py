@@ -13,8 +13,11 @@ os.environ.setdefault("COURSE_PROGRESS", "off")
 if "COURSE_RUNS" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:  # a folder for each of several workers
     os.environ["COURSE_RUNS"] = tempfile.mkdtemp(prefix="course-runs-")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):  # of the shell that the tests run in
-    os.environ.pop(name, None)
+# What the shell tells the Hub's libraries (offline, a token, another address, how much to say) is not for the tests: they
+# say it themselves. The folder HF_HOME stays: it is only where downloads go, and below it is chosen for the notebooks.
+for name in [*os.environ]:
+    if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_")) and name != "HF_HOME":
+        del os.environ[name]
 
 
 def pytest_configure(config):

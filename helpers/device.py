@@ -66,17 +66,23 @@ def autocast(device: Device | None):
 
 @contextlib.contextmanager
 def fast_matmul(device: Device) -> Iterator[None]:
-    """Let fp32 matrix products on a GPU run as TF32 inside the block: ten bits of mantissa, about three digits, several
-    times as fast. On a CPU, do nothing. Afterwards the setting is what it was."""
+    """Let fp32 matrix products on a GPU run as TF32 inside the block; on a CPU, do nothing.
+
+    TF32 has the range of fp32, but ten bits of mantissa instead of 23: about three digits, several times as fast. The
+    setting is the whole process's, and afterwards what it was.
+    """
     if device.kind != "cuda":
         yield
         return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    matmul = torch.backends.cuda.matmul
+    # PyTorch 2.9 renamed it, and refuses to read the old name, or `get_float32_matmul_precision`, where the new one is set.
+    name, fast = ("fp32_precision", "tf32") if hasattr(matmul, "fp32_precision") else ("allow_tf32", True)
+    before = getattr(matmul, name)
+    setattr(matmul, name, fast)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        setattr(matmul, name, before)
 
 
 def pick_profile(profile: str = "auto") -> str:

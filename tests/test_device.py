@@ -1,11 +1,24 @@
 """The device, the precision and the profile that suit the machine, and the memory that was used at most."""
 
+import contextlib
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from tiny import tf32_is_on
 
-from helpers.device import Device, autocast, find_device, peak_memory_bytes, pick_profile, reset_peak_memory
+from helpers.device import (
+    Device,
+    autocast,
+    fast_matmul,
+    find_device,
+    peak_memory_bytes,
+    pick_profile,
+    reset_peak_memory,
+)
+
+GPU, CPU = (Device(kind, "test", "no", "eager") for kind in ("cuda", "cpu"))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "no"])
@@ -66,6 +79,48 @@ def test_autocast_sets_the_dtype_of_matrix_products(precision, dtype):
 def test_autocast_without_a_device_is_fp32():
     with autocast(None):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("device, fast", [(GPU, True), (CPU, False)], ids=["gpu", "cpu"])
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+def test_tf32_is_on_inside_the_block_on_a_gpu_and_afterwards_off_again(device, fast, error):
+    # PyTorch 2.9 warns of the names that it has replaced.
+    with warnings.catch_warnings(), pytest.raises(error) if error else contextlib.nullcontext():
+        warnings.simplefilter("error")
+        with fast_matmul(device), fast_matmul(device):  # `predict_file` around `Predictor.predict`
+            assert tf32_is_on() == fast
+            if error:
+                raise error
+    assert not tf32_is_on()
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize("value", ["high", "highest"])
+def test_tf32_that_somebody_chose_stays_as_chosen(value):
+    """By the name of all versions."""
+    torch.set_float32_matmul_precision(value)
+    try:
+        with fast_matmul(GPU):
+            assert tf32_is_on()
+        assert torch.get_float32_matmul_precision() == value
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="PyTorch 2.9 brought this name")
+@pytest.mark.parametrize("place", [torch.backends.cuda.matmul, torch.backends], ids=["matmul", "all"])
+@pytest.mark.parametrize("value", ["tf32", "ieee"])
+def test_tf32_that_somebody_chose_by_its_new_name_stays_as_chosen(place, value):
+    """PyTorch then refuses to read it by its old name."""
+    torch.backends.cuda.matmul.fp32_precision = "none"  # what the place above it says
+    place.fp32_precision = value
+    try:
+        with fast_matmul(GPU):
+            assert tf32_is_on()
+        assert tf32_is_on() == (value == "tf32")
+        assert place.fp32_precision == value
+    finally:
+        place.fp32_precision = torch.backends.cuda.matmul.fp32_precision = "none"
 
 
 @pytest.mark.parametrize(

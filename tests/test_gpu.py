@@ -1,6 +1,6 @@
-"""What only a GPU can show: `make test-gpu`, on a machine that has one. Each of these went wrong on the first one tried."""
+"""What only a GPU can show: `make test-gpu`, on a machine that has one. Each of these went wrong on the first one tried.
+That all other tests do not see it is tested in test_surroundings.py."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,9 +12,8 @@ from tiny import LABELS, build_model, make_tokenizer, toy_data
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import bench_zoo
 
-from helpers.device import find_device, pick_profile
+from helpers.device import find_device
 from helpers.exceptions import TrainingError
-from helpers.files import ROOT
 from helpers.models.batches import EncodedTexts, collate, select_rows
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
@@ -25,30 +24,12 @@ from helpers.training.memory import count_peak
 
 on_a_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 CONFIG = TrainingConfig(epochs=1, batch_size=9)
-SCRIPT = "import conftest, os, sys; print({name: os.environ.get(name) for name in sys.argv[1:]})"
 
 
 def on_gpu(marked):
     for mark in on_a_gpu:
         marked = mark(marked)
     return marked
-
-
-def test_the_shell_s_offline_switches_do_not_reach_the_tests(tmp_path):
-    names = ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"]
-    environment = dict.fromkeys(names, "1") | {"PATH": "", "COURSE_RUNS": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *names], env=environment, capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.stdout.strip() == str(dict.fromkeys(names))
-
-
-def test_a_gpu_is_hidden_from_all_tests_but_its_own(tmp_path, pytestconfig):
-    """So that the notebooks' stored outputs, which are a CPU's, are compared with a CPU's on every machine."""
-    if pytestconfig.getoption("-m") == "gpu":
-        pytest.skip("this session is for a GPU")
-    assert not torch.cuda.is_available()
-    assert (pick_profile(), find_device().kind == "cuda") == ("laptop", False)
 
 
 @on_gpu

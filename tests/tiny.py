@@ -129,3 +129,9 @@ def toy_data(*, multilabel: bool = False) -> tuple[EncodedTexts, EncodedTexts]:
     tokenizer = make_tokenizer()
     cuts = (slice(0, 45), slice(45, 60))
     return tuple(encode_texts(texts[cut], tokenizer, 64, labels[cut]) for cut in cuts)
+
+
+def tf32_is_on() -> bool:
+    """Return whether fp32 matrix products on a GPU would run as TF32."""
+    matmul = torch.backends.cuda.matmul
+    return matmul.fp32_precision == "tf32" if hasattr(matmul, "fp32_precision") else matmul.allow_tf32

@@ -86,10 +86,11 @@ def summary_lines(outcomes: list[Outcome]) -> list[str]:
 
 
 def refresh(notebook: Path) -> None:
-    """Execute `notebook` in place with its defaults and store what should be committed: outputs, counts, no noise."""
+    """Execute `notebook` in place with its defaults and store what should be committed: outputs, counts, no noise.
+    They are the laptop profile's on every machine: a GPU is hidden."""
     from nbclient import NotebookClient
 
-    os.environ["COURSE_PROGRESS"] = "off"
+    os.environ |= {"COURSE_PROGRESS": "off", "CUDA_VISIBLE_DEVICES": ""}
     content = nbformat.read(notebook, as_version=4)
     where = {"metadata": {"path": str(NOTEBOOKS)}}
     NotebookClient(content, timeout=3600, kernel_name="python3", record_timing=False, resources=where).execute()

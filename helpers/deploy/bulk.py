@@ -9,6 +9,7 @@ import pandas as pd
 
 from helpers.data.load import read_text_chunks
 from helpers.deploy.predictor import Predictor
+from helpers.device import fast_matmul
 from helpers.exceptions import DataError
 from helpers.files import atomic_path
 from helpers.runs import ProgressBar
@@ -37,7 +38,8 @@ def predict_file(
     """Write `target`: the rows of `source` in their order, and beside them label, confidence and all probabilities.
 
     `source` (.csv or .tsv, also .gz) is first read to its end and checked, so that a bad row in the last line costs
-    seconds, not hours. `target` (.csv) appears when it is complete. Predictions are those of `Predictor.predict`.
+    seconds, not hours. `target` (.csv) appears when it is complete. Predictions are those of `Predictor.predict`, on a
+    GPU in TF32: the fourth digit of a probability may differ from that of a single text.
     Raises `DataError` for rows that cannot be predicted, `ValueError` or `FileNotFoundError` for paths that cannot work.
     """
     source, target = Path(source), Path(target)
@@ -51,6 +53,7 @@ def predict_file(
         atomic_path(target) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
         ProgressBar(pieces) as bar,
+        fast_matmul(predictor.device),  # for the last piece as well, however short
     ):
         for table, column in read_text_chunks(source, text_column, chunk_rows):
             found = predictor.predict(table[column])

@@ -87,15 +87,16 @@ def write_weights(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
 
 def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, optimizer) -> None:
     """Write the state to `folder` from the main process; the previous one stays until the new one is complete."""
-    random_states = gather_object([torch.get_rng_state()])
+    random_states = {"cpu": gather_object([torch.get_rng_state()])}
     if torch.cuda.is_available():
-        random_states += gather_object([torch.cuda.get_rng_state()])
+        random_states["cuda"] = gather_object([torch.cuda.get_rng_state()])
     if not accelerator.is_main_process:
         return
     tensors = {f"model.{name}": value for name, value in trained_weights(accelerator.unwrap_model(model)).items()}
     for number, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{slot}": value.cpu() for slot, value in slots.items()}
-    tensors |= {f"random.{number}": value for number, value in enumerate(random_states)}
+    for kind, values in random_states.items():
+        tensors |= {f"random.{kind}.{number}": value for number, value in enumerate(values)}
     state.scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
     write_weights(folder / STATE, tensors, {"state": json.dumps(vars(state))})
 
@@ -162,8 +163,9 @@ def _read_checkpoint(folder: Path) -> tuple[TrainingState, dict[str, torch.Tenso
 
 
 def _restore_random_numbers(states: dict[str, torch.Tensor], accelerator) -> None:
-    own, world = accelerator.process_index, accelerator.num_processes
-    if str(own) in states:  # another number of processes than before: their random numbers start anew
-        torch.set_rng_state(states[str(own)])
-    if torch.cuda.is_available() and str(world + own) in states:
-        torch.cuda.set_rng_state(states[str(world + own)])
+    """Go on with this process's random numbers; those of a process or a device that the run did not have start anew."""
+    own = accelerator.process_index
+    if f"cpu.{own}" in states:
+        torch.set_rng_state(states[f"cpu.{own}"])
+    if torch.cuda.is_available() and f"cuda.{own}" in states:
+        torch.cuda.set_rng_state(states[f"cuda.{own}"])

@@ -27,7 +27,9 @@ def make_accelerator(device: Device, tracker: str | None, run_folder: str | Path
         os.environ.setdefault("WANDB_MODE", "offline")
     if tracker and not run_folder:
         raise ValueError(f"tracker={tracker!r} needs a run_folder to write to.")
-    AcceleratorState._reset_state()  # one kernel may train at several precisions; Accelerate fixes the first
+    # One kernel may train at several precisions, and on a GPU and a CPU in turn; Accelerate would keep the first ones.
+    elsewhere = PartialState._shared_state != {} and PartialState().device.type != device.kind
+    AcceleratorState._reset_state(reset_partial_state=elsewhere)
     return Accelerator(
         mixed_precision=device.precision, cpu=device.kind == "cpu", log_with=tracker, project_dir=run_folder
     )

@@ -78,8 +78,8 @@ PIXEL = b"\x89PNG\r\n\x1a\n and so on"
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch):
-    """The functions under test set these two for their kernels; the next test shall find them as they were."""
-    for name in ("COURSE_PROGRESS", "COURSE_RUNS"):
+    """The functions under test set these for their kernels; the next test shall find them as they were."""
+    for name in ("COURSE_PROGRESS", "COURSE_RUNS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
 
 
@@ -225,6 +225,15 @@ def test_refresh_twice_gives_the_same_bytes(folder):
     once = path.read_bytes()
     refresh(path)
     assert path.read_bytes() == once
+
+
+def test_refresh_stores_the_laptop_profile_s_outputs_though_there_is_a_gpu(folder, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    there_is = "torch.cuda.is_available = lambda: os.environ.get('CUDA_VISIBLE_DEVICES') != ''"
+    cell = f"import os, torch\nfrom helpers.device import pick_profile\n{there_is}\npick_profile()"
+    path = write(folder / "03_profile.ipynb", new_code_cell(cell))
+    refresh(path)
+    assert code_cells(path)[0].outputs[0].data == {"text/plain": "'laptop'"}
 
 
 def test_refresh_of_a_failing_notebook_leaves_it_as_it_was(folder):

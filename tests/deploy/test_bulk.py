@@ -5,11 +5,12 @@ import gzip
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import FP32, LABELS, build_model, make_tokenizer, toy_texts
+from tiny import FP32, LABELS, build_model, make_tokenizer, tf32_is_on, toy_texts
 
 from helpers.cli import main
 from helpers.deploy.bulk import predict_file
@@ -80,6 +81,23 @@ def test_where_a_piece_ends_makes_no_difference(predictor, tmp_path, chunk_rows)
     numbers = ["confidence", *LABELS]
     pd.testing.assert_frame_equal(whole.drop(columns=numbers), pieces.drop(columns=numbers))
     np.testing.assert_allclose(whole[numbers].astype(float), pieces[numbers].astype(float), atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+def test_a_file_is_predicted_in_tf32_on_a_gpu_its_last_piece_as_well(runs, tmp_path, monkeypatch, kind):
+    seen, predict = [], Predictor.predict
+
+    def note(self, texts):
+        seen.append((len(texts), tf32_is_on()))
+        return predict(self, texts)
+
+    predictor = Predictor.load(runs / "single", device=FP32)
+    monkeypatch.setattr(Predictor, "predict", note)
+    monkeypatch.setattr(predictor, "device", replace(FP32, kind=kind))  # the model itself stays where it is
+    source = write_rows(tmp_path / "in.csv", some_rows())
+    predict_file(predictor, source, tmp_path / "out.csv", text_column="message", chunk_rows=20)
+    assert seen == [(20, kind == "cuda"), (5, kind == "cuda")]
+    assert not tf32_is_on()
 
 
 def test_blank_lines_are_left_out_and_counted(predictor, tmp_path):

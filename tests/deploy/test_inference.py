@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import BF16, FP32, LABELS, build_model, make_tokenizer, toy_data, toy_texts
+from tiny import BF16, FP32, LABELS, build_model, make_tokenizer, tf32_is_on, toy_data, toy_texts
 
 from helpers.deploy import latency
 from helpers.deploy.latency import measure_folder_bytes, measure_latency, measure_throughput
 from helpers.deploy.predictor import Predictor
-from helpers.device import fast_matmul
 from helpers.evaluation.metrics import probabilities
 from helpers.exceptions import AssetError
 from helpers.files import ROOT
@@ -215,7 +214,7 @@ def test_many_texts_run_in_tf32_on_a_gpu_and_few_in_full_precision(predictor, mo
     seen = []
 
     def note(classifier, encoded, device):
-        seen.append(torch.get_float32_matmul_precision())
+        seen.append((device.kind, len(encoded), tf32_is_on()))
         return np.zeros((len(encoded), 3), dtype=np.float32)
 
     monkeypatch.setattr("helpers.deploy.predictor.predict_logits", note)
@@ -223,11 +222,6 @@ def test_many_texts_run_in_tf32_on_a_gpu_and_few_in_full_precision(predictor, mo
         monkeypatch.setattr(predictor, "device", replace(FP32, kind=kind))
         for texts in (33, 32):
             predictor.predict_probabilities(["glad1"] * texts)
-    assert seen == ["high", "highest", "highest", "highest"]
-    assert torch.get_float32_matmul_precision() == "highest"
-
-
-def test_tf32_is_off_again_after_an_error():
-    with pytest.raises(ZeroDivisionError), fast_matmul(replace(FP32, kind="cuda")):
-        raise ZeroDivisionError
-    assert torch.get_float32_matmul_precision() == "highest"
+            predictor.predict(["glad1"] * texts)
+    assert len(seen) == 8 and [(kind, texts) for kind, texts, fast in seen if fast] == [("cuda", 33)] * 2
+    assert not tf32_is_on()

@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, toy_data
@@ -976,3 +977,41 @@ def test_a_loss_scale_is_taken_over_where_there_is_one_on_both_sides(models, tmp
     accelerator.scaler = SimpleNamespace(load_state_dict=taken.append) if has_scaler else None
     checkpoints.load_checkpoint(tmp_path, settings, accelerator, classifier, optimizer)
     assert taken == ([saved] if saved and has_scaler else [])
+
+
+def test_a_kernel_may_train_on_one_device_and_then_on_another(monkeypatch):
+    """Accelerate keeps the first. A device on which nothing is computed stands in for a GPU."""
+    monkeypatch.setattr(PartialState, "default_device", property(lambda self: torch.device("meta")))
+    for kind in ("cpu", "meta", "meta", "cpu"):
+        accelerator = processes.make_accelerator(dataclasses.replace(FP32, kind=kind), None, None)
+        assert accelerator.device.type == kind
+
+
+def use_gpu(monkeypatch, *, on: bool) -> list[torch.Tensor]:
+    """Pretend that there is a GPU, or none; return the list of the random numbers' states that the GPU will be given."""
+    given = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: on)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.zeros(16, dtype=torch.uint8))  # a CPU's is longer
+    monkeypatch.setattr(torch.cuda, "set_rng_state", given.append)
+    return given
+
+
+@pytest.mark.parametrize("wrote", [(1, True), (2, True), (4, False)], ids=["1 with", "2 with", "4 without"])
+@pytest.mark.parametrize("reads", [(1, True), (2, True), (2, False)], ids=["1 with", "2 with", "2 without"])
+def test_a_checkpoint_of_another_number_of_processes_with_or_without_gpus_is_taken(tmp_path, monkeypatch, wrote, reads):
+    """A process takes its own random numbers, where it had some, and never a GPU's for a CPU's."""
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    alone = {"is_main_process": True, "unwrap_model": lambda model: model, "scaler": None, "device": "cpu"}
+    use_gpu(monkeypatch, on=wrote[1])
+    monkeypatch.setattr(checkpoints, "gather_object", lambda own: [own[0].clone() for _ in range(wrote[0])])
+    torch.manual_seed(3)
+    saved = torch.get_rng_state()
+    checkpoints.save_checkpoint(tmp_path, checkpoints.TrainingState({}), SimpleNamespace(**alone), model, optimizer)
+    given = use_gpu(monkeypatch, on=reads[1])
+    for own in range(reads[0]):
+        torch.manual_seed(4)
+        several = {"process_index": own, "num_processes": reads[0], "reduce": lambda seen, _: seen * reads[0]}
+        checkpoints.load_checkpoint(tmp_path, {}, SimpleNamespace(**alone, **several), model, optimizer)
+        assert torch.equal(torch.get_rng_state(), saved) == (own < wrote[0])
+    assert [len(state) for state in given] == [16] * (min(wrote[0], reads[0]) if wrote[1] and reads[1] else 0)
