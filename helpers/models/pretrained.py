@@ -73,10 +73,8 @@ def _build(
     classifier.config.base_model, classifier.config.base_revision = str(base), origin.revision
     if "lora" in method:
         return add_lora(classifier, rank=rank, targets=targets, seed=seed, also=new)
-    if method == "probe":  # a linear probe of what the backbone knows already
-        backbone = backbone_of(classifier).requires_grad_(False)
-        for part in new:
-            backbone.get_submodule(part).requires_grad_(True)
+    if method == "probe":  # a linear probe of what the backbone knows already; a new pooling layer stays the identity
+        backbone_of(classifier).requires_grad_(False)
     return classifier
 
 

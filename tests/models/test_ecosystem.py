@@ -465,7 +465,7 @@ def test_the_first_token_of_bert_is_read_by_its_own_class(families, tmp_path):
         pooler = backbone_of(classifier).pooler
         pooler = pooler.modules_to_save["default"] if method in ("lora", "qlora") else pooler
         assert torch.equal(pooler.dense.weight, torch.eye(32)) and not pooler.dense.bias.any()
-        assert pooler.dense.weight.requires_grad, "what is new is trained, whatever the method"
+        assert pooler.dense.weight.requires_grad == (method != "probe"), "a probe is linear"
         assert type(plain_model(classifier)).__name__ == "BertForSequenceClassification"
     native = load_classifier(str(families["bert"]), LABELS, pooling="native")
     assert not torch.equal(backbone_of(native).pooler.dense.weight, torch.eye(32)), "the model's own stays"
