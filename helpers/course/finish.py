@@ -1,7 +1,6 @@
 """The end of a notebook in one call: record, history, predictions and curves in the run's folder, and the result card."""
 
 import shutil
-import time
 from pathlib import Path
 
 from helpers.course.expected import print_card
@@ -30,23 +29,29 @@ def finish(chosen, corpus, scores, *, method: str, model: str | None = None, res
     print_card(record)
 
 
+TRAINED = {"model": "the model is in", "checkpoint/best.safetensors": "the best weights, to go on from, are in"}
+
+
 def say_where_on_failure(folder: Path) -> None:
     """From now on, let a cell that fails say where the weights of the run in `folder` are, if it has trained any.
     Outside a notebook, do nothing."""
     from IPython import get_ipython
 
-    shell, start = get_ipython(), time.time()
+    shell, before = get_ipython(), written(folder)
     if shell is None:
         return
 
     def say(result) -> None:
-        places = {"model": "the model is in", "checkpoint/best.safetensors": "the best weights, to go on from, are in"}
-        for name, words in {} if result.success else places.items():
-            if (folder / name).exists() and (folder / name).stat().st_mtime >= start:
-                print(f"Nothing that was trained is lost: {words} {folder / name}.")
-                break
+        new = {} if result.success else written(folder).items() - before.items()
+        for name in [name for name in TRAINED if name in dict(new)][:1]:
+            print(f"Nothing that was trained is lost: {TRAINED[name]} {folder / name}.")
 
     if earlier := getattr(shell, "_course_failure", None):  # of this notebook's cell, run before
         shell.events.unregister("post_run_cell", earlier)
     shell._course_failure = say
     shell.events.register("post_run_cell", say)
+
+
+def written(folder: Path) -> dict[str, int]:
+    """Return when each of the weights in `folder` was written, in ns of the file system's clock, which is not Python's."""
+    return {name: (folder / name).stat().st_mtime_ns for name in TRAINED if (folder / name).exists()}

@@ -38,8 +38,8 @@ def train(model: str, folder: Path, *, rows: int = 45, dropout: float = 0.0) -> 
     }
 
 
-def train_interrupted(model: str, folder: Path, **options) -> dict:
-    """Return what `train` returns, interrupted at step 6 and started again: it goes on after step 4."""
+def leave_unfinished(model: str, folder: Path, **options) -> None:
+    """Train as `train` does, up to step 6: the checkpoint is that of step 4, in the second of three epochs."""
     check = loop.require_finite
 
     def interrupt(loss, state, config):
@@ -51,6 +51,11 @@ def train_interrupted(model: str, folder: Path, **options) -> dict:
         train(model, folder, **options)
         raise AssertionError("it was not interrupted")
     loop.require_finite = check
+
+
+def train_interrupted(model: str, folder: Path, **options) -> dict:
+    """Return what `train` returns, interrupted at step 6 and started again: it goes on after step 4."""
+    leave_unfinished(model, folder, **options)
     return train(model, folder, **options)
 
 
@@ -79,6 +84,8 @@ def main(model: str, folder: Path) -> None:
     )
     found = {"runs": run_all(model, folder), "processes": processes.count_processes(), "rows predicted": shares[-1]}
     found["apart"] = resume_apart(model, folder)
+    leave_unfinished(model, folder / "of two")
+    found["taken over"] = train(model, folder / "of one")
     (folder / f"seen-{torch.distributed.get_rank()}.json").write_text(json.dumps(found))
     processes.leave_processes()
 

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from distributed_fit import run_all
+from distributed_fit import leave_unfinished, run_all, train
 from filelock import FileLock
 from tiny import build_model, toy_texts
 
@@ -44,6 +44,7 @@ def run_two(folder, *arguments) -> subprocess.CompletedProcess:
         "COURSE_RUNS": str(folder / "runs"),
         "COURSE_PROGRESS": "lines",
         "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",  # two processes cannot share one GPU
     }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
@@ -75,6 +76,7 @@ def one(model, tmp_path_factory):
 def two(model, tmp_path_factory):
     """The folder in which two processes worked, what they printed, and what each of them saw. 15 s on one core."""
     folder = tmp_path_factory.mktemp("two")
+    leave_unfinished(str(model), folder / "runs" / "of one")
     done = run_two(folder, TESTS / "training" / "distributed_fit.py", model, folder / "runs")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stdout, [json.loads((folder / "runs" / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
@@ -106,6 +108,28 @@ def test_a_resumed_run_of_two_ends_as_an_uninterrupted_one_bit_for_bit(two):
     assert runs["dropout"]["step_losses"] != runs["full"]["step_losses"]
 
 
+def assert_same_run(found, expected):
+    assert len(found["step_losses"]) == 9
+    for key in ("step_losses", "logits"):
+        np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=TOLERANCE)
+
+
+def test_what_one_process_left_unfinished_two_finish(one, two):
+    _, output, seen = two
+    for found in seen:
+        assert_same_run(found["taken over"], one["full"])
+    lines = [line.split(":")[0] for line in output.splitlines() if line.startswith("epoch ")]
+    assert lines[-3:] == ["epoch 1", "epoch 2", "epoch 3"]  # the first of the run that is left to one process
+    assert lines.count("epoch 1") == 4 + 2, "it started over"
+
+
+def test_what_two_processes_left_unfinished_one_finishes(model, one, two, monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_PROGRESS", "lines")
+    assert_same_run(train(str(model), two[0] / "runs" / "of two"), one["full"])
+    output = capsys.readouterr().out
+    assert "epoch 1:" not in output and "epoch 2:" in output, "it started over"
+
+
 def test_every_validation_row_is_predicted_by_one_process(two):
     assert [seen["rows predicted"] for seen in two[2]] == [8, 7]  # of 15
 
@@ -115,7 +139,9 @@ def test_one_of_two_processes_prints_and_writes(two):
     wrote = who_wrote(folder)
     assert {"seen-0.json"} < wrote["0"] and wrote["1"] == {"seen-1.json"}  # the script's own
     lines = [line for line in output.splitlines() if line.startswith("epoch ")]
-    assert len(lines) == 3 * 4 + 1  # three epochs of four runs, each epoch once; one of the run that does not go on
+    # Three epochs of four runs, each epoch once; one of the run that does not go on; one of the run that is left to one
+    # process; two of the run that one had begun.
+    assert len(lines) == 3 * 4 + 1 + 1 + 2
     left = sorted(path.name for path in (folder / "runs" / "full" / "checkpoint").iterdir())
     assert left == ["best.safetensors", "state.safetensors"]
 
