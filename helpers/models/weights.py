@@ -20,7 +20,7 @@ from helpers.models.classifier import (
     set_labels,
     use_byte_dropout,
 )  # fmt: skip
-from helpers.models.origins import OWN_HEAD, Origin, load_tokenizer
+from helpers.models.origins import OWN_HEAD, Origin, find_origin, load_tokenizer
 
 # What architectures call the dropout of their hidden states, that before their head, and that of their attention.
 HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "resid_pdrop", "embd_pdrop", "embedding_dropout", "mlp_dropout")
@@ -46,6 +46,15 @@ def read_config(origin: Origin, *, dropout: float | None = None):
             setattr(config, name, value)
     config.use_cache = False
     return config
+
+
+def count_weights(model: str, *, revision: str | None = None) -> int:
+    """Return how many numbers the model consists of, from its configuration alone: its weights are not read."""
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        backbone = AutoModel.from_config(read_config(find_origin(model, revision=revision)))
+    return sum(parameter.numel() for parameter in backbone.parameters())
 
 
 def pick_attention(model_class, device: Device | None) -> str:

@@ -8,10 +8,10 @@ from helpers.training.experiment import Recipe, train_run
 from helpers.training.folds import cross_validate, fold_table, make_folds
 from helpers.training.loop import fit
 from helpers.training.losses import LOSSES, default_loss, make_loss
-from helpers.training.memory import count_memory, count_peak
+from helpers.training.memory import count_memory, count_peak, fits
 
 __all__ = [
     "LOSSES", "SCHEDULES", "Recipe", "TrainingConfig", "TrainingResult", "best_epoch", "count_memory", "count_peak",
-    "cross_validate", "default_loss", "fit", "fold_table", "learning_rate_at", "make_folds", "make_loss",
+    "cross_validate", "default_loss", "fit", "fits", "fold_table", "learning_rate_at", "make_folds", "make_loss",
     "make_optimizer", "plan_steps", "set_rate", "train_run",
 ]  # fmt: skip

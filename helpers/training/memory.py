@@ -5,6 +5,7 @@ import math
 import weakref
 
 import numpy as np
+import psutil
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -19,6 +20,9 @@ from helpers.training.losses import default_loss
 USUAL_TOKENS = 4096  # of a pass where memory is not asked: a batch of 32 texts of 128 tokens is one
 FEWEST_TOKENS, MOST_TOKENS = 256, 16384  # a few texts, at least; beyond the most, a GPU gains no speed
 TRIED_TOKENS = 512  # in a pass that is taken to see what one costs: little enough for any GPU
+# Bytes per weight that training needs besides its passes: the weights themselves, and where all are trained, a gradient
+# and AdamW's two numbers for each. What is frozen rests in bf16 on a GPU, in 4 bits (and some layers not) for QLoRA.
+BYTES_PER_WEIGHT = {"full": 16, "lora": 4, "probe": 4, "qlora": 1}
 SPARE = 0.2  # of the free memory, for what is not counted: the libraries' own, and gaps between tensors
 
 
@@ -135,6 +139,20 @@ def choose_max_tokens(classifier: nn.Module, train: EncodedTexts, device: Device
     left = count_free_bytes() * (1 - SPARE) - _count_bytes_to_come(classifier, optimizer) - (one - per_token * length)
     tokens = max(FEWEST_TOKENS, min(left / per_token, MOST_TOKENS))
     return 2 ** int(math.log2(tokens))
+
+
+def fits(what: str, weights: int, method: str, device: Device) -> bool:
+    """Return whether free memory holds what training so many `weights` by `method` needs besides its passes, which can
+    be small; if it does not, print one sentence that says so of `what`."""
+    halved = method in ("lora", "probe") and device.kind == "cuda" and device.precision == "bf16"
+    needed = BYTES_PER_WEIGHT[method] * weights / (2 if halved else 1)
+    free = count_free_bytes() if device.kind == "cuda" else psutil.virtual_memory().available
+    enough = needed < free * (1 - SPARE)
+    if not enough:
+        print(
+            f"Left out: {what}. It needs {needed / 2**30:,.1f} GiB before the first text; {free / 2**30:,.1f} GiB are free."
+        )
+    return enough
 
 
 def count_free_bytes() -> int:

@@ -1,8 +1,11 @@
 """Notebook 04 as a batch job, with tiny models: a zoo model by its name on a Kaggle folder, and every method on one of ours."""
 
+import os
+import re
+
 import numpy as np
 import pytest
-from headless import Headless, run_notebook
+from headless import OFFLINE, Headless, reduced_parameters, run_notebook
 from standin_hub import TOKEN, USER, StandInHub
 from test_kaggle import test_rows, train_rows, write_csv
 
@@ -14,6 +17,7 @@ from helpers.models.zoo import find_defaults
 
 NOTEBOOK = ROOT / "notebooks" / "04_lora_multilabel.ipynb"
 NAMES = list(ELEVEN_EMOTIONS)
+NAME, FREE = "Qwen/Qwen2.5-0.5B", 120_000  # its weights: 61,430
 
 
 def run_04(hub, folder, **parameters) -> tuple[Headless, dict]:
@@ -82,6 +86,27 @@ def test_all_comparisons_and_an_adapter_that_is_published(competition, tmp_path)
     (folder,) = (tmp_path / "runs" / "04_lora_multilabel").iterdir()
     curves = {part for path in folder.rglob("events.out.tfevents*") for part in path.parts}
     assert {"qlora-bce", "probe-asymmetric", "lora-asymmetric", "full-asymmetric", "fold-3", "decoder"} <= curves
+
+
+def test_comparisons_that_do_not_fit_leave_themselves_out(competition, tmp_path):
+    """With as much free memory as 4-bit weights of the tiny model take, and no more. 30 s on one core."""
+    told = tmp_path / "told" / "sitecustomize.py"
+    told.parent.mkdir()
+    told.write_text(
+        f"exec(open({str(OFFLINE / 'sitecustomize.py')!r}).read())\n"
+        "import psutil, types\n"
+        "psutil.virtual_memory = lambda: types.SimpleNamespace(available=FREE)\n".replace("FREE", str(FREE))
+    )
+    path = os.pathsep.join([str(told.parent), str(ROOT)])
+    small = reduced_parameters(NOTEBOOK, dataset=str(competition), model=NAME, method="qlora", decoder=NAME)
+    with StandInHub() as hub:
+        variables = hub.environment(tmp_path / "hf", token=TOKEN) | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        done = run_notebook(NOTEBOOK, tmp_path, small, **variables)
+    assert done.returncode == 0, done.terminal[-3000:]
+    (record,) = done.records()
+    assert record["parameters_total"] < 0.8 * FREE < 4 * record["parameters_total"]
+    left_out = re.findall(rf"Left out: {NAME}, (.+?)\. It needs", done.terminal)
+    assert left_out == ["probe", "lora", "full", "the second model"] and "decoder_f1_macro" not in record
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import dataclasses
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tiny import BF16, FP32, LABELS, build_models, toy_data
@@ -29,6 +31,7 @@ from helpers.training.memory import (
     count_memory,
     count_peak,
     count_weight_bytes,
+    fits,
     trace_step,
 )
 
@@ -164,7 +167,7 @@ def test_what_grows_with_the_batch_grows_in_proportion(models, method):
 
 # How much fits into a pass ------------------------------------------------------------------------------------------------
 
-GPU = dataclasses.replace(FP32, kind="cuda")
+GPU, BF16_GPU = (dataclasses.replace(precision, kind="cuda") for precision in (FP32, BF16))
 
 
 @pytest.fixture
@@ -227,6 +230,26 @@ def test_a_model_that_takes_less_per_token_gets_more_tokens(models, gpu):
     plain = choose_max_tokens(classifier, train, GPU)
     use_gradient_checkpointing(classifier)
     assert 256 < plain < choose_max_tokens(classifier, train, GPU)
+
+
+@pytest.mark.parametrize(
+    ("method", "device", "gigabytes"),
+    [("full", GPU, 16), ("lora", GPU, 4), ("lora", BF16_GPU, 2), ("probe", BF16_GPU, 2), ("qlora", GPU, 1)],
+)
+def test_what_does_not_fit_is_left_out_in_one_sentence(gpu, capsys, method, device, gigabytes):
+    weights = 2**30
+    gpu(gigabytes * GIB / 0.79)
+    assert fits("a model", weights, method, device) and capsys.readouterr().out == ""
+    gpu(gigabytes * GIB / 0.81)
+    assert not fits("a model", weights, method, device)
+    said = capsys.readouterr().out
+    assert said.startswith(f"Left out: a model. It needs {gigabytes}.0 GiB before") and said.count("\n") == 1
+
+
+def test_on_a_cpu_the_machines_free_memory_counts(monkeypatch, capsys):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
+    assert fits("a model", 10**7, "full", FP32) and not fits("a model", 10**8, "full", FP32)
+    assert "1.5 GiB before the first text; 0.9 GiB are free" in capsys.readouterr().out
 
 
 def test_choosing_changes_neither_the_model_nor_the_random_numbers(models, gpu):
