@@ -7,7 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
+from helpers.plots.names import count_cells, shorten, spell_out
 from helpers.plots.style import BLUE, ORANGE, SKY, new_figure, styled
 
 # What happened to a row: its colour, and its marker as a letter and as an SVG path. Shape tells what colour may not.
@@ -28,8 +30,9 @@ def plot_influence(panels: dict[str, tuple[Sequence[str], np.ndarray]]) -> Figur
     for ax, (tokens, influence) in zip(axes, panels.values(), strict=True):
         shown = np.ma.masked_equal(influence, 0)
         ax.imshow(shown, cmap=plt.get_cmap("Blues").with_extremes(bad="#D9D9D9"), vmin=0, vmax=0.5)
-        ax.set_xticks(range(len(tokens)), tokens, rotation=90)
-        ax.set_yticks(range(len(tokens)), tokens)
+        names = shorten(tokens, 16)
+        ax.set_xticks(range(len(tokens)), names, rotation=90)
+        ax.set_yticks(range(len(tokens)), names)
         ax.spines[:].set_visible(False)
     return figure
 
@@ -53,20 +56,21 @@ def plot_attributions(attributions: Sequence, titles: Sequence[str], *, width: i
     """Return each text's tokens on blue (speaks for the answer) or orange (against), `width` letters a line. The colours
     of a text are scaled by its own strongest token. Each of `attributions`, from `analysis.attribute_tokens`, has
     `tokens`, a sequence of strings, and `values`, an array with a number for each."""
-    lines = [_lay_out(item.tokens, width) for item in attributions]
+    font = FontProperties(family="monospace", size=9.5)
+    lines = [_lay_out([spell_out(token, font) for token in item.tokens], width) for item in attributions]
     height = sum(rows + 1.6 for _, rows in lines)
     letter = 0.6 * 9.5 / 72  # inches that a letter of the fixed-width font takes at 9.5 points
     limits = {"xlim": (0, width + 2), "ylim": (height + 0.1, 0)}
     figure, (ax,) = new_figure(letter * (width + 4), 0.25 * height + 0.2, **limits)
     ax.axis("off")
     top = 0.6
-    for (places, rows), item, title in zip(lines, attributions, titles, strict=True):
-        ax.text(0, top, title, fontsize=10, fontweight="bold", va="center", parse_math=False)
+    for (places, rows), item, title in zip(lines, attributions, shorten(titles, width - 16), strict=True):
+        ax.text(0, top, title, fontsize=10, fontweight="bold", va="center")
         largest = max(1e-9, float(np.abs(item.values).max()))
         for (token, column, row), value in zip(places, item.values, strict=True):
             box = {"facecolor": AGAINST_FOR(0.5 + 0.35 * value / largest), "edgecolor": "none", "pad": 1}
             place = {"x": column, "y": top + 1.1 + row, "va": "center"}
-            ax.text(s=token, **place, family="monospace", fontsize=9.5, bbox=box, parse_math=False)
+            ax.text(s=token, **place, font=font, bbox=box)
         top += rows + 1.6
     return figure
 
@@ -75,10 +79,10 @@ def _lay_out(tokens: Sequence[str], width: int) -> tuple[list[tuple[str, int, in
     """Return (token, column, line) for every token, broken into lines of `width` letters, and the number of lines."""
     places, column, row = [], 0, 0
     for token in tokens:
-        if column and column + len(token) > width:
+        if column and column + count_cells(token) > width:
             column, row = 0, row + 1
         places.append((token, column, row))
-        column += len(token) + 1
+        column += count_cells(token) + 1
     return places, row + 1
 
 
@@ -95,4 +99,5 @@ def draw_explorer(points: np.ndarray, outcomes: Sequence[str], notes: Sequence[s
         marks.append(f'<path d="{path}" {style} pointer-events="bounding-box">{title}</path>')
     box = '<rect width="800" height="440" fill="white" stroke="#ccc"/>'
     svg = f'<svg viewBox="0 0 800 440" width="100%" style="max-width:900px" role="img">{box}{"".join(marks)}</svg>'
-    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    plain = 'class="tex2jax_ignore mathjax_ignore"'  # in a note, "$" is money
+    return f"<figure {plain}>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"

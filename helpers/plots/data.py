@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from helpers.plots.names import extra_inches, shorten
 from helpers.plots.style import BLUE, GREY, ORANGE, RED, SKY, new_figure, styled
 
 
@@ -14,11 +15,12 @@ def plot_balance(table: pd.DataFrame) -> Figure:
     """Return bars of each label's share in each split, from `data.balance_table`."""
     splits = [name for name in ("train", "validation", "test") if name in table]
     labels = {"title": "How often each label occurs", "xlabel": "share of the split's labels"}
-    figure, (ax,) = new_figure(7.5, 0.45 * len(table) + 1.4, percent="x", **labels)
+    names = shorten(table.index)
+    figure, (ax,) = new_figure(7.5 + extra_inches(names), 0.45 * len(table) + 1.4, percent="x", **labels)
     height, places = 0.8 / len(splits), np.arange(len(table))
     for i, (name, colour) in enumerate(zip(splits, (BLUE, SKY, ORANGE), strict=False)):
         ax.barh(places + i * height, table[name] / table[name].sum(), height, label=name, color=colour)
-    ax.set_yticks(places + 0.4 - height / 2, table.index)
+    ax.set_yticks(places + 0.4 - height / 2, names)
     ax.invert_yaxis()
     ax.legend(loc="lower right")
     return figure

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from helpers.plots.names import count_cells, count_columns, cut_end, extra_inches, shorten
 from helpers.plots.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, PERCENT, RED, SKY, new_figure, styled
 
+SLANTED = {"rotation": 30, "ha": "right"}
 THRESHOLD_NAMES = {"half": "0.5 for all", "global": "one, tuned", "per_label": "one per label"}
 OVER_COST = {"xscale": "log", "xmargin": 0.25, "grid": "both"}  # a cost grows by factors; names need room on both sides
 
@@ -19,13 +21,14 @@ def plot_probabilities(
 ) -> Figure:
     """Return bars of one text's probabilities `(labels,)`, the likeliest first. Dark is the likeliest label or, with
     `thresholds` `(labels,)`, every label that reaches its own."""
-    order = np.argsort(probability)
-    figure, (ax,) = new_figure(7, 0.32 * len(order) + 1.2, xlim=(0, 1.1), xticks=[])
+    order, names = np.argsort(probability), shorten(label_names)
+    figure, (ax,) = new_figure(7 + extra_inches(names), 0.32 * len(order) + 1.2, xlim=(0, 1.1), xticks=[])
     called = probability == probability.max() if thresholds is None else probability >= np.asarray(thresholds)
     colours = [BLUE if called[i] else SKY for i in order]
-    bars = ax.barh([label_names[i] for i in order], probability[order], color=colours)
+    bars = ax.barh(range(len(order)), probability[order], color=colours)
     ax.bar_label(bars, fmt="{:.0%}", padding=3)
-    ax.set_title(text if len(text) <= 70 else text[:67] + "…", parse_math=False)  # "$" is money here
+    ax.set_yticks(range(len(order)), [names[i] for i in order])
+    ax.set_title(cut_end(text, 68))
     ax.spines["bottom"].set_visible(False)
     return figure
 
@@ -38,10 +41,11 @@ def _interval_errors(table: pd.DataFrame, column: str = "value") -> np.ndarray:
 @styled
 def plot_scores(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     """Return points with intervals, one row each, from a table with the columns value, low and high."""
-    figure, (ax,) = new_figure(7.5, 0.42 * len(table) + 1.3, grid="x", title=title, xlabel=xlabel)
+    names, labels = shorten(table.index), {"title": title, "xlabel": xlabel}
+    figure, (ax,) = new_figure(7.5 + extra_inches(names, 24), 0.42 * len(table) + 1.3, grid="x", **labels)
     places, errors = np.arange(len(table)), _interval_errors(table)
     ax.errorbar(table["value"], places, xerr=errors, fmt="o", color=BLUE, ecolor=SKY, elinewidth=3)
-    ax.set_yticks(places, table.index)
+    ax.set_yticks(places, names)
     ax.set_ylim(len(table) - 0.5, -0.5)  # the first row on top
     return figure
 
@@ -51,25 +55,28 @@ def plot_label_scores(tables: dict[str, pd.DataFrame], *, title: str) -> Figure:
     """Return bars by label with intervals, a colour per model, from tables with the columns value, low and high."""
     first = next(iter(tables.values()))
     labels = {"title": title, "xlabel": "label", "ylabel": "F1"}
-    figure, (ax,) = new_figure(1.25 * len(first) + 1, 3.6, grid="y", ylim=(0, 1), **labels)
-    width, places = 0.8 / len(tables), np.arange(len(first))
-    for i, ((name, table), colour) in enumerate(zip(tables.items(), (BLUE, ORANGE, GREY), strict=False)):
+    names, models = shorten(first.index), shorten(tables)
+    figure, (ax,) = new_figure(max(1.25 * len(first) + 1, 4), 3.6, grid="y", ylim=(0, 1), **labels)
+    width, places, drawn = 0.8 / len(tables), np.arange(len(first)), []
+    for i, (table, colour) in enumerate(zip(tables.values(), (BLUE, ORANGE, GREY), strict=False)):
         shifted = places + (i - (len(tables) - 1) / 2) * width
-        bars = {"color": colour, "error_kw": {"elinewidth": 1.2, "ecolor": "#333333"}, "capsize": 2, "label": name}
-        ax.bar(shifted, table["value"], width * 0.95, yerr=_interval_errors(table), **bars)
-    ax.set_xticks(places, first.index)
-    figure.legend(loc="outside upper right", ncols=len(tables))
+        bars = {"color": colour, "error_kw": {"elinewidth": 1.2, "ecolor": "#333333"}, "capsize": 2}
+        drawn.append(ax.bar(shifted, table["value"], width * 0.95, yerr=_interval_errors(table), **bars))
+    ax.set_xticks(places, names, **SLANTED if max(map(count_cells, names)) > 14 else {})
+    figure.legend(drawn, models, loc="outside upper right", ncols=min(len(models), count_columns(figure, models)))
     return figure
 
 
 @styled
 def plot_label_lines(table: pd.DataFrame, *, title: str, ylabel: str = "F1") -> Figure:
     """Return a line per column of `table` over its rows, the labels, in their order: from frequent to rare, say."""
-    figure, (ax,) = new_figure(9.5, 3.8, grid="y", title=title, ylabel=ylabel, ylim=(-0.03, 1))
+    names, labels = shorten(table.index), {"title": title, "ylabel": ylabel}
+    height = 3.8 + extra_inches(names) / 2  # half: they are slanted
+    figure, (ax,) = new_figure(9.5, height, grid="y", ylim=(-0.03, 1), **labels)
     for i, name in enumerate(table.columns):
-        ax.plot(range(len(table)), table[name], marker=MARKERS[i % 8], color=COLOURS[i % 8], label=name, alpha=0.85)
-    ax.set_xticks(range(len(table)), table.index, rotation=30, ha="right")
-    figure.legend(loc="outside right upper")
+        ax.plot(range(len(table)), table[name], marker=MARKERS[i % 8], color=COLOURS[i % 8], alpha=0.85)
+    ax.set_xticks(range(len(table)), names, **SLANTED)
+    figure.legend(ax.lines, shorten(table.columns), loc="outside right upper")
     return figure
 
 
@@ -85,7 +92,7 @@ def plot_optimism(tables: dict[str, pd.DataFrame]) -> Figure:
         ax.bar(places + 0.2, table["fresh"], 0.38, color=BLUE, label="fresh half")
         for bars in ax.containers:
             ax.bar_label(bars, fmt="{:.3f}", padding=2, fontsize=9)
-        ax.set_xticks(places, [THRESHOLD_NAMES.get(kind, kind) for kind in table.index])
+        ax.set_xticks(places, shorten(THRESHOLD_NAMES.get(kind, kind) for kind in table.index))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
@@ -96,7 +103,7 @@ def plot_cost(table: pd.DataFrame, *, cost: str, quality: str, title: str) -> Fi
     the interval that its columns low and high give the quality."""
     figure, (ax,) = new_figure(7.5, 3.6, title=title, xlabel=cost, ylabel=quality, ymargin=0.15, **OVER_COST)
     rows = zip(table.iterrows(), _interval_errors(table, quality).T, (GREY, BLUE, ORANGE, GREEN), "D^os", strict=False)
-    for (name, row), errors, colour, marker in rows:
+    for name, ((_, row), errors, colour, marker) in zip(shorten(table.index, 24), rows, strict=False):
         x, y = row[cost], row[quality]
         ax.errorbar(x, y, yerr=errors[:, None], fmt=marker, color=colour, markersize=9, capsize=3)
         crowded = ((table[cost] > x) & (table[cost] < 30 * x)).any()  # then its name goes to the left
@@ -113,10 +120,11 @@ def plot_methods(
     limits = 0, 1.25 * table[y].max()
     figure, (ax,) = new_figure(7, 3.8, title=title, xlabel=xlabel, ylabel=ylabel, ylim=limits, **OVER_COST)
     rows = table.sort_values(y, ascending=False).to_dict("records")
+    names = shorten((row[label_column] for row in rows), 24)
     for i, row in enumerate(rows):  # from the top: of two neighbours the higher one gets the higher name
         close = any(abs(np.log(row[x] / other[x])) < 0.2 for other in rows[:i])
         ax.scatter(row[x], row[y], color=COLOURS[i % 8], marker=MARKERS[i % 8], s=80)
-        ax.annotate(row[label_column], (row[x], row[y]), xytext=(9, -14 if close else 5), textcoords="offset points")
+        ax.annotate(names[i], (row[x], row[y]), xytext=(9, -14 if close else 5), textcoords="offset points")
     return figure
 
 
@@ -125,10 +133,10 @@ def plot_calibration(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return truth over probability, a line per `evaluation.reliability_table` of labels `(rows, labels)`."""
     labels = {"xlabel": "probability given", "ylabel": "share that was true", "xlim": (0, 1), "ylim": (0, 1)}
     figure, (ax,) = new_figure(5.6, 4.2, title="May the probability be believed?", **labels)
-    ax.plot([0, 1], [0, 1], ":", color=GREY, label="as promised")
-    for (name, table), colour, marker in zip(tables.items(), COLOURS, MARKERS, strict=False):
-        ax.plot(table["confidence"], table["accuracy"], marker=marker, color=colour, label=name)
-    ax.legend(loc="upper left")
+    ax.plot([0, 1], [0, 1], ":", color=GREY)
+    for table, colour, marker in zip(tables.values(), COLOURS, MARKERS, strict=False):
+        ax.plot(table["confidence"], table["accuracy"], marker=marker, color=colour)
+    ax.legend(ax.lines, ["as promised", *shorten(tables)], loc="upper left")
     return figure
 
 
@@ -137,12 +145,12 @@ def plot_reliability(tables: dict[str, pd.DataFrame]) -> Figure:
     """Return accuracy over confidence, a line per `evaluation.reliability_table`, at most two; size shows rows."""
     labels = {"title": "Do 90 % mean 90 %?", "xlabel": "confidence", "ylabel": "accuracy"}
     figure, (ax,) = new_figure(5.6, 4.4, xlim=(0.45, 1.03), ylim=(0.25, 1.06), percent="xy", **labels)
-    ax.plot([0.45, 1], [0.45, 1], ":", color=GREY, label="confidence = accuracy")
-    for (name, table), colour, line in zip(tables.items(), (RED, BLUE), ("s--", "o-"), strict=False):
+    ax.plot([0.45, 1], [0.45, 1], ":", color=GREY)
+    for table, colour, line in zip(tables.values(), (RED, BLUE), ("s--", "o-"), strict=False):
         confidence, accuracy, shares = table["confidence"], table["accuracy"], table["rows"] / table["rows"].sum()
-        ax.plot(confidence, accuracy, line, color=colour, label=name, markersize=4)
+        ax.plot(confidence, accuracy, line, color=colour, markersize=4)
         ax.scatter(confidence, accuracy, s=700 * shares, color=colour, alpha=0.3)
-    ax.legend(loc="lower right", fontsize=9)
+    ax.legend(ax.lines, ["confidence = accuracy", *shorten(tables)], loc="lower right", fontsize=9)
     return figure
 
 
@@ -179,11 +187,12 @@ def _share_of_row(counts: np.ndarray) -> np.ndarray:
 @styled
 def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> Figure:
     """Return a confusion matrix from `evaluation.confusion_counts`: colour and percent by row, counts beneath."""
-    size = 0.85 * len(counts) + 1.6
+    names = shorten(counts.columns)
+    size = 0.85 * len(counts) + 1.6 + extra_inches(names)
     figure, (ax,) = new_figure(size + 0.8, size, title=title, xlabel="predicted", ylabel="true")
     shares, cells = _share_of_row(counts.to_numpy()), counts.to_numpy()
     texts = np.vectorize("{:.0%}\n{}".format, otypes=[object])(shares, cells)
-    image = _draw_matrix(ax, shares, counts.columns, texts, fontsize=9)
+    image = _draw_matrix(ax, shares, names, texts, fontsize=9)
     figure.colorbar(image, ax=ax, shrink=0.7, format=PERCENT, label="share of the true label")
     return figure
 
@@ -191,10 +200,11 @@ def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> 
 @styled
 def plot_confusions(panels: dict[str, pd.DataFrame]) -> Figure:
     """Return confusion matrices side by side, each from `evaluation.confusion_counts`: colour and percent by row."""
-    size = 0.62 * len(next(iter(panels.values()))) + 1.4
+    names = shorten(next(iter(panels.values())).columns)
+    size = 0.62 * len(names) + 1.4 + extra_inches(names)
     figure, axes = new_figure(size * len(panels) + 0.6, size, titles=panels, xlabel="predicted")
     for ax, counts in zip(axes, panels.values(), strict=True):
-        _draw_matrix(ax, _share_of_row(counts.to_numpy()), counts.columns, row_names=ax is axes[0])
+        _draw_matrix(ax, _share_of_row(counts.to_numpy()), names, row_names=ax is axes[0])
     axes[0].set_ylabel("true")
     return figure
 
@@ -206,8 +216,8 @@ def plot_label_confusions(counts: pd.DataFrame, *, columns: int = 6) -> Figure:
     figure, axes = new_figure(1.75 * columns, 2.25 * rows + 0.3, rows, columns)
     for ax in axes[len(counts) :]:
         ax.set_visible(False)
-    for i, (ax, (name, row)) in enumerate(zip(axes, counts.iterrows(), strict=False)):
-        cells = row.to_numpy().reshape(2, 2)
+    for i, (ax, name) in enumerate(zip(axes, shorten(counts.index, 18), strict=False)):
+        cells = counts.iloc[i].to_numpy().reshape(2, 2)
         _draw_matrix(ax, _share_of_row(cells), ["no", "yes"], cells, row_names=i % columns == 0, rotation=0)
         ax.set_title(name, fontsize=10.5, loc="center")
     figure.supxlabel("predicted", fontsize=10.5)
@@ -218,12 +228,13 @@ def plot_label_confusions(counts: pd.DataFrame, *, columns: int = 6) -> Figure:
 @styled
 def plot_co_occurrence(panels: dict[str, pd.DataFrame]) -> Figure:
     """Return squares from `evaluation.co_occurrence`: of the texts with the row's label, how many have the column's?"""
-    size = (0.4 if len(panels) == 1 else 0.34) * len(next(iter(panels.values()))) + 1.5
+    names = shorten(next(iter(panels.values())).columns)
+    size = (0.4 if len(panels) == 1 else 0.34) * len(names) + 1.5 + extra_inches(names)
     figure, axes = new_figure(size * len(panels) + 0.6, size, titles=panels, xlabel="… also have this label")
     for ax, table in zip(axes, panels.values(), strict=True):
         shares = table.to_numpy().copy()
         np.fill_diagonal(shares, np.nan)  # every label goes with itself
-        image = _draw_matrix(ax, shares, table.columns, row_names=ax is axes[0], rotation=60, fontsize=7.5)
+        image = _draw_matrix(ax, shares, names, row_names=ax is axes[0], rotation=60, fontsize=7.5)
     axes[0].set_ylabel("of the texts with this label …")
     figure.colorbar(image, ax=axes, shrink=0.6, format=PERCENT)
     return figure

@@ -1,8 +1,13 @@
 """The look of every figure, in all notebooks: one palette, one style, and the function that opens a figure."""
 
+from collections.abc import Callable
+from functools import wraps
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+
+from helpers.plots.names import draw_as_written, wrap
 
 # Okabe & Ito's palette: distinguishable with every common form of colour vision.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
@@ -21,7 +26,20 @@ STYLE = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-styled = plt.rc_context(STYLE)  # decorates whole functions: titles and legends read the style only when they are made
+
+
+def styled(plot: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Return `plot` with the style, which titles and legends read only when they are made, and with every text that it
+    is given drawn as it is written."""
+
+    @wraps(plot)
+    def plot_in_style(*args, **kwargs) -> Figure:
+        with plt.rc_context(STYLE):
+            figure = plot(*args, **kwargs)
+            draw_as_written(figure)
+        return figure
+
+    return plot_in_style
 
 
 def new_figure(
@@ -29,8 +47,11 @@ def new_figure(
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure of `width` x `height` inches and its axes `(rows * columns,)`, row by row; `titles` make one row.
     Every panel has the `settings`, as in `Axes.set`, and thin lines across the axis named by `grid`: x, y or both. Along
-    the axes named by `percent`, "x" or "xy", shares are shown as percents."""
+    the axes named by `percent`, "x" or "xy", shares are shown as percents. Long titles and axis labels break into lines."""
     columns, layout = len(titles) or columns, {"figsize": (width, height), "squeeze": False}
+    room = {"title": (width - 0.9, 12), "xlabel": (width / columns - 0.9, 10.5), "ylabel": (height - 0.9, 10.5)}
+    for name in room.keys() & settings.keys():
+        settings[name] = wrap(settings[name], *room[name])
     figure, axes = plt.subplots(rows, columns, **layout, subplot_kw=settings)
     plt.close(figure)  # the caller shows it: a notebook would otherwise draw it twice
     for ax in axes.flat if grid else ():
@@ -38,5 +59,5 @@ def new_figure(
     for axis in percent:
         plt.setp([getattr(ax, f"{axis}axis") for ax in axes.flat], major_formatter=PERCENT)
     for ax, title in zip(axes[0], titles, strict=False):
-        ax.set_title(title)
+        ax.set_title(wrap(title, width / columns - 0.6, 12))
     return figure, axes.ravel()

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from helpers.plots.names import count_columns, extra_inches, shorten
 from helpers.plots.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, PURPLE, RED, SKY, new_figure, styled
 
 
@@ -51,14 +52,15 @@ def plot_curves(histories: dict[str, Sequence[pd.DataFrame]], *, metric: str = "
     """Return two panels, a line per model and `TrainingResult.history`: losses and validation `metric` by epoch."""
     titles = "Loss: training solid, validation dashed", f"Validation {metric}"
     figure, left, right = _two_panels_by_epoch(3.6, *titles)
-    for (name, runs), colour, marker in zip(histories.items(), (BLUE, ORANGE), "os", strict=False):
-        for i, history in enumerate(runs):
-            label = name if i == 0 else None
-            left.plot(history["epoch"], history["train_loss"], marker + "-", color=colour, alpha=0.8, label=label)
+    lines = []
+    for runs, colour, marker in zip(histories.values(), (BLUE, ORANGE), "os", strict=False):
+        for history in runs:
+            left.plot(history["epoch"], history["train_loss"], marker + "-", color=colour, alpha=0.8)
             left.plot(history["epoch"], history["loss"], marker + "--", color=colour, alpha=0.5)
-            right.plot(history["epoch"], history[metric], marker + "-", color=colour, alpha=0.8, label=label)
+            (line,) = right.plot(history["epoch"], history[metric], marker + "-", color=colour, alpha=0.8)
+        lines.append(line)
     left.set_ylim(0, None)
-    right.legend(loc="lower right")
+    right.legend(lines, shorten(histories), loc="lower right")
     return figure
 
 
@@ -66,23 +68,23 @@ def plot_curves(histories: dict[str, Sequence[pd.DataFrame]], *, metric: str = "
 def plot_runs(histories: dict[str, pd.DataFrame], *, metric: str = "f1_macro") -> Figure:
     """Return two panels, a line per run's `TrainingResult.history`: validation loss and `metric` by epoch."""
     figure, left, right = _two_panels_by_epoch(3.6, "Validation loss", f"Validation {metric} at 0.5", grid="y")
-    for i, (name, history) in enumerate(histories.items()):
-        style = {"color": COLOURS[i % 8], "marker": MARKERS[i % 8], "label": name, "alpha": 0.9}
+    for i, history in enumerate(histories.values()):
+        style = {"color": COLOURS[i % 8], "marker": MARKERS[i % 8], "alpha": 0.9}
         left.plot(history["epoch"], history["loss"], "--", **style)
         right.plot(history["epoch"], history[metric], "-", **style)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside right upper")
+    figure.legend(right.lines, shorten(histories), loc="outside right upper")
     return figure
 
 
 @styled
 def plot_resumed(uninterrupted: Sequence[float], resumed: Sequence[float], stopped_at: int) -> Figure:
     """Return two curves of step losses that should be one, with the step after which the second run was cut off."""
-    figure, (ax,) = new_figure(7.5, 2.8, title="Resuming is exact", xlabel="optimiser step", ylabel="loss")
+    figure, (ax,) = new_figure(7.5, 3.1, title="Resuming is exact", xlabel="optimiser step", ylabel="loss")
     ax.plot(np.arange(1, len(uninterrupted) + 1), uninterrupted, color=SKY, linewidth=6, label="never interrupted")
     ax.plot(np.arange(1, len(resumed) + 1), resumed, color="black", linewidth=1.2, label="interrupted and resumed")
     ax.axvline(stopped_at + 0.5, color=RED, linestyle="--", label="here it was cut off")
     ax.set_ylim(0, None)
-    ax.legend(ncols=3, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 
@@ -96,24 +98,27 @@ def plot_checkpoint_choice(history: pd.DataFrame, choices: dict[str, int]) -> Fi
     ax.scatter(points["loss"], points["f1_macro"], color=GREY, s=22, zorder=2)
     for epoch, point in points.iterrows():
         ax.annotate(str(epoch), point, xytext=(11, -18), textcoords="offset points", color="#555555")
-    for i, (rule, epoch) in enumerate(choices.items()):
+    rings = {}
+    for i, (rule, epoch) in enumerate(zip(shorten(choices), choices.values(), strict=True)):
         ring = {"facecolors": "none", "edgecolors": (BLUE, RED, GREEN)[i], "linewidths": 2.2, "zorder": 3}
-        ax.scatter(*points.loc[epoch], s=130 + 130 * i, label=f"{rule}: epoch {epoch}", **ring)
-    ax.legend(loc="best", labelspacing=1.0)
+        rings[f"{rule}: epoch {epoch}"] = ax.scatter(*points.loc[epoch], s=130 + 130 * i, **ring)
+    ax.legend(rings.values(), rings, loc="best", labelspacing=1.0)
     return figure
 
 
 @styled
 def plot_memory(table: pd.DataFrame) -> Figure:
     """Return stacked bars, a row of `table` each, of the bytes in its columns, from `training.count_memory`."""
-    figure, (ax,) = new_figure(8.5, 0.5 * len(table) + 1.7, title="What a training step keeps in memory", xlabel="MB")
-    left = np.zeros(len(table))
+    names, parts, title = shorten(table.index), shorten(table.columns), "What a training step keeps in memory"
+    figure, (ax,) = new_figure(8.5 + extra_inches(names, 28), 0.5 * len(table) + 1.7, title=title, xlabel="MB")
+    left, places = np.zeros(len(table)), np.arange(len(table))
     for column, colour in zip(table.columns, (BLUE, ORANGE, SKY, GREY), strict=False):
         megabytes = table[column].to_numpy() / 1e6
-        ax.barh(table.index, megabytes, left=left, color=colour, label=column)
+        ax.barh(places, megabytes, left=left, color=colour)
         left += megabytes
     ax.bar_label(ax.containers[-1], labels=[f"{total:,.0f} MB" for total in left], padding=4)
+    ax.set_yticks(places, names)
     ax.invert_yaxis()
     ax.set_xlim(0, left.max() * 1.15)  # room for the totals
-    figure.legend(loc="outside lower center", ncols=len(table.columns))
+    figure.legend(ax.containers, parts, loc="outside lower center", ncols=count_columns(figure, parts))
     return figure
