@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from helpers.plots.names import count_cells, shorten, spell_out
+from helpers.plots.names import count_cells, measure_widest, shorten, spell_out
 from helpers.plots.style import BLUE, ORANGE, SKY, new_figure, styled
 
 # What happened to a row: its colour, and its marker as a letter and as an SVG path. Shape tells what colour may not.
@@ -26,13 +26,14 @@ def plot_influence(panels: dict[str, tuple[Sequence[str], np.ndarray]]) -> Figur
     """Return one square per model, side by side: row i shows which tokens (columns) the state of token i depends on.
     `panels` maps a title to tokens and to their `analysis.measure_influence` `(length, length)`; exact zeros are grey."""
     labels = {"xlabel": "… depends on this token", "ylabel": "the state of this token …"}
-    figure, axes = new_figure(5.3 * len(panels), 5.2, titles=panels, **labels)
-    for ax, (tokens, influence) in zip(axes, panels.values(), strict=True):
+    names = [shorten(tokens, 16) for tokens, _ in panels.values()]
+    panel = 4.2 - max(map(measure_widest, names))
+    figure, axes = new_figure(5.3 * len(panels), 5.2, titles=panels, panel=panel, **labels)
+    for ax, tokens, (_, influence) in zip(axes, names, panels.values(), strict=True):
         shown = np.ma.masked_equal(influence, 0)
         ax.imshow(shown, cmap=plt.get_cmap("Blues").with_extremes(bad="#D9D9D9"), vmin=0, vmax=0.5)
-        names = shorten(tokens, 16)
-        ax.set_xticks(range(len(tokens)), names, rotation=90)
-        ax.set_yticks(range(len(tokens)), names)
+        ax.set_xticks(range(len(tokens)), tokens, rotation=90)
+        ax.set_yticks(range(len(tokens)), tokens)
         ax.spines[:].set_visible(False)
     return figure
 
@@ -57,14 +58,16 @@ def plot_attributions(attributions: Sequence, titles: Sequence[str], *, width: i
     of a text are scaled by its own strongest token. Each of `attributions`, from `analysis.attribute_tokens`, has
     `tokens`, a sequence of strings, and `values`, an array with a number for each."""
     font = FontProperties(family="monospace", size=9.5)
-    lines = [_lay_out([spell_out(token, font) for token in item.tokens], width) for item in attributions]
+    longest = 2 * width // 3
+    tokens = [shorten((spell_out(token, font) for token in item.tokens), longest) for item in attributions]
+    lines = [_lay_out(shown, width) for shown in tokens]
     height = sum(rows + 1.6 for _, rows in lines)
     letter = 0.6 * 9.5 / 72  # inches that a letter of the fixed-width font takes at 9.5 points
     limits = {"xlim": (0, width + 2), "ylim": (height + 0.1, 0)}
     figure, (ax,) = new_figure(letter * (width + 4), 0.25 * height + 0.2, **limits)
     ax.axis("off")
     top = 0.6
-    for (places, rows), item, title in zip(lines, attributions, shorten(titles, width - 16), strict=True):
+    for (places, rows), item, title in zip(lines, attributions, shorten(titles, longest), strict=True):
         ax.text(0, top, title, fontsize=10, fontweight="bold", va="center")
         largest = max(1e-9, float(np.abs(item.values).max()))
         for (token, column, row), value in zip(places, item.values, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.plots.names import count_cells, count_columns, cut_end, extra_inches, shorten
+from helpers.plots.names import count_cells, count_columns, cut_end, extra_inches, measure_widest, shorten
 from helpers.plots.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, PERCENT, RED, SKY, new_figure, styled
 
 SLANTED = {"rotation": 30, "ha": "right"}
@@ -22,13 +22,14 @@ def plot_probabilities(
     """Return bars of one text's probabilities `(labels,)`, the likeliest first. Dark is the likeliest label or, with
     `thresholds` `(labels,)`, every label that reaches its own."""
     order, names = np.argsort(probability), shorten(label_names)
-    figure, (ax,) = new_figure(7 + extra_inches(names), 0.32 * len(order) + 1.2, xlim=(0, 1.1), xticks=[])
+    width, labels = 7 + extra_inches(names), {"title": cut_end(text, 68), "xlim": (0, 1.1), "xticks": []}
+    panel = width - 0.3 - measure_widest(names)
+    figure, (ax,) = new_figure(width, 0.32 * len(order) + 1.2, panel=panel, **labels)
     called = probability == probability.max() if thresholds is None else probability >= np.asarray(thresholds)
     colours = [BLUE if called[i] else SKY for i in order]
     bars = ax.barh(range(len(order)), probability[order], color=colours)
     ax.bar_label(bars, fmt="{:.0%}", padding=3)
     ax.set_yticks(range(len(order)), [names[i] for i in order])
-    ax.set_title(cut_end(text, 68))
     ax.spines["bottom"].set_visible(False)
     return figure
 
@@ -42,7 +43,9 @@ def _interval_errors(table: pd.DataFrame, column: str = "value") -> np.ndarray:
 def plot_scores(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     """Return points with intervals, one row each, from a table with the columns value, low and high."""
     names, labels = shorten(table.index), {"title": title, "xlabel": xlabel}
-    figure, (ax,) = new_figure(7.5 + extra_inches(names, 24), 0.42 * len(table) + 1.3, grid="x", **labels)
+    width = 7.5 + extra_inches(names, 24)
+    panel = width - 0.3 - measure_widest(names)
+    figure, (ax,) = new_figure(width, 0.42 * len(table) + 1.3, grid="x", panel=panel, **labels)
     places, errors = np.arange(len(table)), _interval_errors(table)
     ax.errorbar(table["value"], places, xerr=errors, fmt="o", color=BLUE, ecolor=SKY, elinewidth=3)
     ax.set_yticks(places, names)
@@ -56,27 +59,30 @@ def plot_label_scores(tables: dict[str, pd.DataFrame], *, title: str) -> Figure:
     first = next(iter(tables.values()))
     labels = {"title": title, "xlabel": "label", "ylabel": "F1"}
     names, models = shorten(first.index), shorten(tables)
-    figure, (ax,) = new_figure(max(1.25 * len(first) + 1, 4), 3.6, grid="y", ylim=(0, 1), **labels)
+    width, slanted = max(1.25 * len(first) + 1, 4), max(map(count_cells, names), default=0) > 14
+    panel = width - 0.9 * max(1, measure_widest(names) * slanted)
+    figure, (ax,) = new_figure(width, 3.6, grid="y", ylim=(0, 1), panel=panel, **labels)
     width, places, drawn = 0.8 / len(tables), np.arange(len(first)), []
     for i, (table, colour) in enumerate(zip(tables.values(), (BLUE, ORANGE, GREY), strict=False)):
         shifted = places + (i - (len(tables) - 1) / 2) * width
         bars = {"color": colour, "error_kw": {"elinewidth": 1.2, "ecolor": "#333333"}, "capsize": 2}
         drawn.append(ax.bar(shifted, table["value"], width * 0.95, yerr=_interval_errors(table), **bars))
-    ax.set_xticks(places, names, **SLANTED if max(map(count_cells, names)) > 14 else {})
-    figure.legend(drawn, models, loc="outside upper right", ncols=min(len(models), count_columns(figure, models)))
+    ax.set_xticks(places, names, **SLANTED if slanted else {})
+    figure.legend(drawn, models, loc="outside upper right", ncols=count_columns(figure, models))
     return figure
 
 
 @styled
 def plot_label_lines(table: pd.DataFrame, *, title: str, ylabel: str = "F1") -> Figure:
     """Return a line per column of `table` over its rows, the labels, in their order: from frequent to rare, say."""
-    names, labels = shorten(table.index), {"title": title, "ylabel": ylabel}
+    names, lines, labels = shorten(table.index), shorten(table.columns), {"title": title, "ylabel": ylabel}
     height = 3.8 + extra_inches(names) / 2  # half: they are slanted
-    figure, (ax,) = new_figure(9.5, height, grid="y", ylim=(-0.03, 1), **labels)
+    panel = 8.7 - 0.9 * measure_widest(names) - measure_widest(lines)
+    figure, (ax,) = new_figure(9.5, height, grid="y", ylim=(-0.03, 1), panel=panel, **labels)
     for i, name in enumerate(table.columns):
         ax.plot(range(len(table)), table[name], marker=MARKERS[i % 8], color=COLOURS[i % 8], alpha=0.85)
     ax.set_xticks(range(len(table)), names, **SLANTED)
-    figure.legend(ax.lines, shorten(table.columns), loc="outside right upper")
+    figure.legend(ax.lines, lines, loc="outside right upper")
     return figure
 
 
@@ -180,6 +186,11 @@ def _draw_matrix(ax: plt.Axes, shares: np.ndarray, names, texts=None, *, row_nam
     return image
 
 
+def _square(size: float, names: Sequence[str]) -> float:
+    """Return about how wide a matrix is in a figure of height `size` with slanted `names` below."""
+    return max(1.8, size - 0.8 * measure_widest(names) - 1.2)
+
+
 def _share_of_row(counts: np.ndarray) -> np.ndarray:
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
@@ -189,7 +200,8 @@ def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> 
     """Return a confusion matrix from `evaluation.confusion_counts`: colour and percent by row, counts beneath."""
     names = shorten(counts.columns)
     size = 0.85 * len(counts) + 1.6 + extra_inches(names)
-    figure, (ax,) = new_figure(size + 0.8, size, title=title, xlabel="predicted", ylabel="true")
+    labels = {"title": title, "xlabel": "predicted", "ylabel": "true"}
+    figure, (ax,) = new_figure(size + 0.8, size, panel=_square(size, names), **labels)
     shares, cells = _share_of_row(counts.to_numpy()), counts.to_numpy()
     texts = np.vectorize("{:.0%}\n{}".format, otypes=[object])(shares, cells)
     image = _draw_matrix(ax, shares, names, texts, fontsize=9)
@@ -202,7 +214,8 @@ def plot_confusions(panels: dict[str, pd.DataFrame]) -> Figure:
     """Return confusion matrices side by side, each from `evaluation.confusion_counts`: colour and percent by row."""
     names = shorten(next(iter(panels.values())).columns)
     size = 0.62 * len(names) + 1.4 + extra_inches(names)
-    figure, axes = new_figure(size * len(panels) + 0.6, size, titles=panels, xlabel="predicted")
+    labels = {"titles": panels, "panel": _square(size, names)}
+    figure, axes = new_figure(size * len(panels) + 0.6, size, xlabel="predicted", **labels)
     for ax, counts in zip(axes, panels.values(), strict=True):
         _draw_matrix(ax, _share_of_row(counts.to_numpy()), names, row_names=ax is axes[0])
     axes[0].set_ylabel("true")
@@ -229,8 +242,9 @@ def plot_label_confusions(counts: pd.DataFrame, *, columns: int = 6) -> Figure:
 def plot_co_occurrence(panels: dict[str, pd.DataFrame]) -> Figure:
     """Return squares from `evaluation.co_occurrence`: of the texts with the row's label, how many have the column's?"""
     names = shorten(next(iter(panels.values())).columns)
-    size = (0.4 if len(panels) == 1 else 0.34) * len(names) + 1.5 + extra_inches(names)
-    figure, axes = new_figure(size * len(panels) + 0.6, size, titles=panels, xlabel="… also have this label")
+    size = max(3.4, (0.4 if len(panels) == 1 else 0.34) * len(names) + 1.5) + extra_inches(names)
+    labels = {"titles": panels, "panel": _square(size, names)}
+    figure, axes = new_figure(size * len(panels) + 0.6, size, xlabel="… also have this label", **labels)
     for ax, table in zip(axes, panels.values(), strict=True):
         shares = table.to_numpy().copy()
         np.fill_diagonal(shares, np.nan)  # every label goes with itself

@@ -5,7 +5,7 @@ import re
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.textpath import TextPath
 
 WIDTH = 32  # letters that the name of a label, model or run may take
 LETTER = 0.6 / 72  # inches that a letter takes for each point of its size
-KEY_SIZE = 8
+KEY_SIZE, KEY_TITLE = 8, "cannot be drawn here:"
 SHAPES_LETTERS = hasattr(ft2font, "__libraqm_version__")  # since 3.11, matplotlib writes from right to left, too
 
 
@@ -33,9 +34,10 @@ def _cells_of(letter: str) -> int:
 
 
 def make_visible(text: str) -> str:
-    """Return `text` on one line, with what no font shows (control characters, a byte order mark) as Python writes it.
-    The two joiners that shape letters and emoji stay."""
-    return "".join(c if c.isprintable() or c in "\u200c\u200d" else _escape(c) for c in text)
+    """Return `text` on one line, with what no font shows (control characters, a byte order mark) as Python writes it, and
+    "␣" for blanks around it. The two joiners that shape letters and emoji stay."""
+    text = "".join(c if c.isprintable() or c in "\u200c\u200d" else _escape(c) for c in text)
+    return re.sub("^ +| +$", lambda blanks: "␣" * len(blanks[0]), text)
 
 
 def _escape(letter: str) -> str:
@@ -53,10 +55,10 @@ def shorten(names: Iterable, width: int = WIDTH) -> list[str]:
             continue
         whole, number = make_visible(name), 1
         shown = _cut(whole, width)
-        while (look := unicodedata.normalize("NFC", shown).strip()) in taken:
+        while (look := unicodedata.normalize("NFC", shown)) in taken:
             number += 1
             suffix = f" ({number})"
-            shown = _cut(whole.strip(), width - len(suffix)) + suffix
+            shown = _cut(whole, width - len(suffix)) + suffix
         taken.add(look)
         chosen[name] = shown
     return [chosen[name] for name in names]
@@ -79,23 +81,38 @@ def cut_end(text: str, width: int) -> str:
     return text if count_cells(text) <= width else _first(text, width - 1) + "…"
 
 
-def wrap(text: str, inches: float, size: float) -> str:
-    """Return `text` in at most three lines of at most `inches` if written in `size` points; a longer one is shortened."""
-    width = max(12, int(inches / (size * LETTER)))
-    filled = "".join(letter + "\0" * (_cells_of(letter) - 1) for letter in make_visible(" ".join(text.split())))
-    lines = textwrap.wrap(_cut(filled, 3 * width), width)  # counts characters: a letter of two cells gets a filler
+def measure(text: str, size: float = 10.5) -> float:
+    """Return how many inches `text`, one line, takes in `size` points; the letters of other alphabets are estimated."""
+    known = text.encode("ascii", "ignore").decode().replace("$", "S")  # a path would read a formula, too
+    inches = 1.05 / 72 * TextPath((0, 0), known, size=size).get_extents().width if known.strip() else 0  # 1.05: hinting
+    return inches + size * LETTER * (count_cells(text) - len(known))
+
+
+def measure_widest(names: Iterable[str]) -> float:
+    """Return how many inches the widest of `names` takes."""
+    return max(map(measure, names), default=0)
+
+
+def wrap(text: str, inches: float, size: float = 10.5) -> str:
+    """Return `text` in at most three lines of about `inches` if written in `size` points; a longer one is shortened."""
+    text = make_visible(" ".join(text.split()))
+    if (needed := measure(text, size)) <= inches:
+        return text
+    width = max(12, int(0.9 * count_cells(text) * inches / needed))  # 0.9: some lines have wider letters
+    filled = "".join(letter + "\0" * (_cells_of(letter) - 1) for letter in _cut(text, 3 * width - 12))
+    lines = textwrap.wrap(filled, width)  # counts characters: a letter of two cells gets a filler
     return "\n".join(lines).replace("\0", "")
 
 
-def extra_inches(names: Iterable[str], free: int = 16, size: float = 10.5) -> float:
+def extra_inches(names: Iterable[str], free: int = 16) -> float:
     """Return what a figure must grow by so that `names` longer than the `free` letters it has room for do not crush it."""
-    return size * LETTER * max(0, max(map(count_cells, names), default=0) - free)
+    return 10.5 * LETTER * max(0, max(map(count_cells, names), default=0) - free)
 
 
-def count_columns(figure: Figure, names: Iterable[str], size: float = 10.5) -> int:
+def count_columns(figure: Figure, names: Sequence[str]) -> int:
     """Return how many of `names` fit beside each other into a legend below or above `figure`."""
-    widest = 6 + max(map(count_cells, names), default=0)  # 6: the line or patch before the name
-    return max(1, int(figure.get_figwidth() / (size * LETTER * widest)))
+    widest = 0.6 + measure_widest(names)  # 0.6: the line or patch before the name
+    return min(len(names), max(1, int(figure.get_figwidth() / widest)))
 
 
 def spell_out(text: str, font: FontProperties) -> str:
@@ -184,10 +201,26 @@ def _write_key(figure: Figure, key: dict[str, str]) -> None:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(printed.encode(encoding, "backslashreplace").decode(encoding))
     lines = [textwrap.fill(f"{number} {''.join(map(_escape, run))}", 40) for run, number in key.items()]
-    rows = max(3, int(0.5 * figure.get_figheight() / (1.6 * KEY_SIZE / 72)))  # the upper half is for other legends
-    columns, widest = -(-len("\n".join(lines).split("\n")) // rows), max(map(len, "\n".join(lines).split("\n")))
-    figure.set_figwidth(figure.get_figwidth() + columns * (widest + 3) * KEY_SIZE * LETTER)
-    look = {"handlelength": 0, "handletextpad": 0, "columnspacing": 1, "alignment": "left"}
-    sizes = {"fontsize": KEY_SIZE, "title_fontsize": KEY_SIZE, "title": "cannot be drawn here:"}
+    crowded = bool(figure.legends)  # another legend may have the upper half, or the line below
+    rows = max(3, int(figure.get_figheight() * (0.5 if crowded else 0.9) / (1.7 * KEY_SIZE / 72)) - 1)
+    columns = -(-sum(1 + line.count("\n") for line in lines) // rows)
+    widest = max(measure(line, KEY_SIZE) for line in "\n".join([KEY_TITLE, *lines]).split("\n"))
+    _widen(figure, columns * (widest + 0.15) + 0.1 + crowded)
+    look = {"handlelength": 0, "handletextpad": 0, "columnspacing": 1, "alignment": "left", "fontsize": KEY_SIZE}
+    place = {"loc": "outside right lower", "borderpad": 4} if crowded else {"loc": "lower right"}
     blank = [Line2D([], [], linestyle="none")] * len(lines)
-    figure.legend(blank, lines, loc="outside right lower", ncols=columns, **look, **sizes)
+    figure.legend(blank, lines, ncols=columns, title=KEY_TITLE, title_fontsize=KEY_SIZE, **look, **place)
+
+
+def _widen(figure: Figure, inches: float) -> None:
+    """Make room on the right; without other legends, all the rest keeps its place: a new layout may lose axis labels."""
+    if not figure.legends:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    share = figure.get_figwidth() / (figure.get_figwidth() + inches)
+    figure.set_figwidth(figure.get_figwidth() + inches)
+    for ax in () if figure.legends else figure.axes:
+        x, y, width, height = ax.get_position(original=True).bounds
+        ax.set_position((share * x, y, share * width, height))
+    for text in () if figure.legends else figure.texts:
+        text.set_x(share * text.get_position()[0])

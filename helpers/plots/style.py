@@ -43,15 +43,26 @@ def styled(plot: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def new_figure(
-    width: float, height: float, rows: int = 1, columns: int = 1, *, titles=(), grid="", percent="", **settings
+    width: float,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    titles=(),
+    grid="",
+    percent="",
+    panel=None,
+    **settings,
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure of `width` x `height` inches and its axes `(rows * columns,)`, row by row; `titles` make one row.
     Every panel has the `settings`, as in `Axes.set`, and thin lines across the axis named by `grid`: x, y or both. Along
-    the axes named by `percent`, "x" or "xy", shares are shown as percents. Long titles and axis labels break into lines."""
+    the axes named by `percent`, "x" or "xy", shares are shown as percents. Long titles and axis labels break
+    into lines of `panel` inches, for a figure whose panels leave much to names or a legend."""
     columns, layout = len(titles) or columns, {"figsize": (width, height), "squeeze": False}
-    room = {"title": (width - 0.9, 12), "xlabel": (width / columns - 0.9, 10.5), "ylabel": (height - 0.9, 10.5)}
-    for name in room.keys() & settings.keys():
-        settings[name] = wrap(settings[name], *room[name])
+    panel = panel or (width - 0.9) / columns
+    for name, inches, size in (("title", panel, 12), ("xlabel", panel, 10.5), ("ylabel", min(2.4, height - 0.9), 10.5)):
+        if name in settings:
+            settings[name] = wrap(settings[name], inches, size)
     figure, axes = plt.subplots(rows, columns, **layout, subplot_kw=settings)
     plt.close(figure)  # the caller shows it: a notebook would otherwise draw it twice
     for ax in axes.flat if grid else ():
@@ -59,5 +70,5 @@ def new_figure(
     for axis in percent:
         plt.setp([getattr(ax, f"{axis}axis") for ax in axes.flat], major_formatter=PERCENT)
     for ax, title in zip(axes[0], titles, strict=False):
-        ax.set_title(wrap(title, width / columns - 0.6, 12))
+        ax.set_title(wrap(title, panel, 12))
     return figure, axes.ravel()
