@@ -17,7 +17,11 @@ class DataError(PlainError, ValueError):
 
 
 class DiskError(PlainError, OSError):
-    """A file of a run could not be written for lack of space; the message says where, and that nothing is lost."""
+    """A file could not be written (no space, no permission); the message says where, and that nothing is lost."""
+
+
+class SettingError(PlainError, ValueError):
+    """A setting, an option or a name cannot work; the message names it, and what to set instead."""
 
 
 class TrainingError(PlainError, RuntimeError):

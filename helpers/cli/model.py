@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -50,12 +49,12 @@ train.__signature__ = make_signature("cli")
 
 def train_lines(given: dict) -> Iterator[str]:
     """Train as the options `given` say; yield what is to be printed. Nothing is written before all input was checked."""
-    from helpers.course.parameters import fill_in
+    from helpers.course.parameters import fill_in, list_settings
     from helpers.data import load_data, relabel, take_examples
     from helpers.device import find_device
     from helpers.models import find_defaults, load_tokenizer, plan_labels
     from helpers.models.batches import require_length
-    from helpers.runs import open_run_folder
+    from helpers.runs import number_name, open_run_folder, shorten_name
     from helpers.training import Recipe, TrainingConfig, train_run
     from helpers.training.processes import main_process_first
 
@@ -63,8 +62,7 @@ def train_lines(given: dict) -> Iterator[str]:
     recipe = Recipe.of(chosen, TrainingConfig.of(chosen))
     device = find_device(chosen.precision)
     columns = {"text_column": chosen.text_column, "label_column": chosen.label_column}
-    names = (Path(name).stem for name in (chosen.dataset, chosen.model))
-    slug = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names)
+    settings, number = list_settings(chosen), None
     with main_process_first(device):
         corpus = load_data(chosen.dataset, seed=chosen.seed, **columns)
         corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
@@ -72,8 +70,11 @@ def train_lines(given: dict) -> Iterator[str]:
         require_length(tokenizer, recipe.max_length)
         where = {"pooling": recipe.pooling, "revision": recipe.revision}
         plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
-        folder = open_run_folder("cli", chosen.run_name or f"{slug}-seed{chosen.seed}")
-    yield from corpus.notes
+        if not chosen.run_name:
+            name = f"{shorten_name(chosen.dataset)}-{shorten_name(chosen.model)}-seed{chosen.seed}"
+            chosen.run_name, number = number_name("cli", name, settings)
+        folder = open_run_folder("cli", chosen.run_name, settings | {"run_name": chosen.run_name})
+    yield from [*corpus.notes, *filter(None, [number])]
     if plan.kind != "new":
         yield plan.sentence
     corpus = relabel(corpus, plan.names)

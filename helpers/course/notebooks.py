@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import nbformat
 
 from helpers.course.expected import judge
-from helpers.files import ROOT, read_json
-from helpers.runs import RUNS
+from helpers.files import ROOT, make_folder, read_json
+from helpers.runs import find_runs
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -46,13 +47,13 @@ def find_notebooks(number: str | None = None) -> list[Path]:
     return found
 
 
-def run_headless(notebook: Path, parameters: dict | None = None, runs: Path = RUNS) -> Outcome:
+def run_headless(notebook: Path, parameters: dict | None = None, runs: Path | None = None) -> Outcome:
     """Execute a copy of `notebook` with papermill, its output on the terminal; errors end up in the outcome.
     The copy goes to `runs/<notebook>/`; so does the newest `metrics.json` that the run wrote, which is read back."""
     import papermill
 
-    folder = runs / notebook.stem
-    folder.mkdir(parents=True, exist_ok=True)
+    runs = (runs or find_runs()).resolve()  # the kernel works in another folder
+    folder = make_folder(runs / notebook.stem)
     executed, start, error = folder / notebook.name, time.time(), None
     os.environ.setdefault("COURSE_PROGRESS", "lines")
     os.environ["COURSE_RUNS"] = str(runs)
@@ -87,13 +88,14 @@ def summary_lines(outcomes: list[Outcome]) -> list[str]:
 
 def refresh(notebook: Path) -> None:
     """Execute `notebook` in place with its defaults and store what should be committed: outputs, counts, no noise.
-    They are the laptop profile's on every machine: a GPU is hidden."""
+    They are those of a first run in the laptop profile on every machine: earlier runs and a GPU are hidden."""
     from nbclient import NotebookClient
 
-    os.environ |= {"COURSE_PROGRESS": "off", "CUDA_VISIBLE_DEVICES": ""}
     content = nbformat.read(notebook, as_version=4)
     where = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(content, timeout=3600, kernel_name="python3", record_timing=False, resources=where).execute()
+    with tempfile.TemporaryDirectory() as runs:
+        os.environ |= {"COURSE_PROGRESS": "off", "CUDA_VISIBLE_DEVICES": "", "COURSE_RUNS": runs}
+        NotebookClient(content, timeout=3600, kernel_name="python3", record_timing=False, resources=where).execute()
     write_clean(content, notebook)
 
 

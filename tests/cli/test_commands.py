@@ -79,13 +79,41 @@ def test_train_says_what_it_did_and_leaves_a_complete_run_folder(trained):
     run = folder / "runs" / "cli" / "my-tiny-seed0"
     assert f"run folder: {run}" in output
     assert {path.name for path in run.iterdir()} == {
-        ".lock", "config.json", "figures", "history.csv", "metrics.json", "model", "predictions.csv",
+        ".lock", "config.json", "figures", "history.csv", "metrics.json", "model", "parameters.json", "predictions.csv",
     }  # fmt: skip
     record = json.loads((run / "metrics.json").read_text())
     assert record["accuracy"] > 0.7
     assert record["sizes"] == {"train": 120, "validation": 15, "test": 15}
     assert set(record["libraries"]) == set(LIBRARIES)
     assert len((run / "history.csv").read_text().splitlines()) == 1 + 12
+
+
+def run_names(tmp_path):
+    return sorted(path.name for path in (tmp_path / "runs" / "cli").iterdir())
+
+
+def test_a_second_dataset_of_the_same_name_does_not_replace_the_first_run(tiny_model, command, tmp_path):
+    options = ["--model", tiny_model, "--text-column", "message", "--label-column", "mood", "--epochs", "1"]
+    for name, rows in (("a", own_rows(30)), ("b", own_rows(45)), ("a", own_rows(30))):
+        (tmp_path / name).mkdir(exist_ok=True)
+        data = write_csv(tmp_path / name / "train.csv", rows)
+        status, out, err = command("train", "--dataset", data, *options, "--max-length", "24")
+        assert (status, err) == (0, "")
+        assert ("is a run with other settings (dataset, data), which stays" in out) == (name == "b")
+    assert run_names(tmp_path) == ["train-tiny-seed0", "train-tiny-seed0-2"]
+    sizes = [
+        json.loads((tmp_path / f"runs/cli/{name}/metrics.json").read_text())["sizes"] for name in run_names(tmp_path)
+    ]
+    assert [sum(each.values()) for each in sizes] == [30, 45]
+    asked = ["train", "--dataset", tmp_path / "b" / "train.csv", *options, "--max-length", "24"]
+    says = "holds a run with other settings (dataset, data), whose result would be lost: choose another run_name"
+    one_sentence(command(*asked, "--run-name", "train-tiny-seed0"), says=says)
+
+
+def test_a_file_name_in_any_script_names_the_run(tiny_model, command, tmp_path):
+    data = write_csv(tmp_path / "тексты.csv", own_rows(30), ("text", "label"))
+    status, _, err = command("train", "--model", tiny_model, "--dataset", data, "--epochs", "1", "--max-length", "24")
+    assert (status, err, run_names(tmp_path)) == (0, "", ["тексты-tiny-seed0"])
 
 
 def test_evaluate_gives_the_scores_that_train_gave(trained, command):
