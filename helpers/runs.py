@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from helpers.exceptions import SettingError
-from helpers.files import ROOT, atomic_path, read_json, write_json, write_table
+from helpers.files import ROOT, atomic_path, explain_disk_errors, make_folder, read_json, write_json, write_table
 
 RUNS = ROOT / "runs"
 SCHEMA_VERSION = 1
@@ -104,7 +104,7 @@ def open_run_folder(notebook: str, run_name: str, settings: dict | None = None, 
             f"{folder} holds a run with other settings ({', '.join(differing[:4])}), whose result would be lost: choose "
             "another run_name, or delete the folder."
         )
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "figures")
     claim_folder(folder)
     if settings is not None and is_main_process():
         write_json(folder / SETTINGS, settings)
@@ -122,7 +122,8 @@ def claim_folder(folder: Path) -> None:
         return
     lock = FileLock(folder / ".lock", blocking=False, thread_local=False, fallback_to_soft=False)
     try:
-        lock.acquire()
+        with explain_disk_errors(folder):
+            lock.acquire()
     except Timeout:
         raise SettingError(
             f"{folder} is in use by another run: wait until it is finished, shut down its kernel, or choose another "

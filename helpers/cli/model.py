@@ -2,14 +2,17 @@
 
 import contextlib
 import inspect
+import io
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from helpers.assets.defaults import list_parameters
+from helpers.exceptions import DataError, SettingError
 
 if TYPE_CHECKING:  # imported where they are used, so that `--help` waits for none of them
     from helpers.data import LoadedData
@@ -115,13 +118,13 @@ def evaluate_run(model: str | Path, *, dataset: str | None = None, split: str = 
     from helpers.files import read_json
 
     if split not in (*SPLITS, "all"):
-        raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
+        raise SettingError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
     predictor = Predictor.load(model)
     own = Path(model) / "config.json"
     config = read_json(own) if own.exists() else {}
     if dataset is None:
         if "dataset_location" not in config:
-            raise FileNotFoundError(f"{model} does not say on which data it was trained: name some with --dataset.")
+            raise SettingError(f"{model} does not say on which data it was trained: name some with --dataset.")
         dataset = config["dataset_location"]
         columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
     corpus = load_data(dataset, seed=config.get("training", {}).get("seed", 0), **columns)
@@ -138,7 +141,6 @@ def _in_the_models_order(rows, corpus: "LoadedData", predictor: "Predictor"):
     """Return the labels of `rows` as the model numbers them, and what the data call the model's labels."""
     import numpy as np
 
-    from helpers.data import DataError
     from helpers.models import match_labels
 
     if corpus.multilabel != predictor.multilabel:
@@ -180,14 +182,14 @@ def predict(
     from helpers.deploy import Predictor
 
     if (file is None) != (output is None) or (file is None and text_column) or (file and text):
-        raise ValueError(
+        raise SettingError(
             "A file is predicted into a file: predict --model FOLDER --file IN.csv --output OUT.csv, no text."
         )
     predictor = Predictor.load(model)
     if file:
         print("\n".join(predict_file_lines(predictor, file, output, text_column)))
         return
-    lines = text or (_ask() if sys.stdin.isatty() else sys.stdin)
+    lines = text or (_ask() if sys.stdin.isatty() else read_lines(sys.stdin))
     answered = 0
     for line, warning in answer_lines(predictor, lines):
         print(line, flush=True)
@@ -195,7 +197,7 @@ def predict(
         if warning:
             typer.echo(warning, err=True)
     if not answered and not sys.stdin.isatty():
-        raise ValueError(
+        raise SettingError(
             'No text came: give one as an argument, `predict --model FOLDER "text"`, or pipe some lines in.'
         )
 
@@ -216,8 +218,15 @@ def predict_file_lines(predictor: "Predictor", source: Path, target: Path, text_
 
 def answer_lines(predictor: "Predictor", texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """Yield per text `label, confidence, text`, separated by tabs, and a warning if its end was cut off.
-    An empty text yields an empty line, so that lines in and lines out correspond."""
-    for text in texts:
+    An empty text yields an empty line, so that lines in and lines out correspond. Raises `DataError` at the first text
+    with bytes that are no characters."""
+    for number, text in enumerate(texts, start=1):
+        if bad := re.search("[\udc80-\udcff]", text):  # how Python marks bytes that it could not decode
+            encoding = getattr(sys.stdin, "encoding", None) or "utf-8"
+            raise DataError(
+                f"Line {number} is not {encoding.upper()} (byte 0x{ord(bad[0]) - 0xDC00:02x}): save the texts as UTF-8, or "
+                "name their encoding by PYTHONIOENCODING=cp1252, say."
+            )
         text = " ".join(text.split())
         if not text:
             yield "", None
@@ -225,6 +234,14 @@ def answer_lines(predictor: "Predictor", texts: Iterable[str]) -> Iterator[tuple
         found = predictor.predict_one(text)
         warning = f"Warning: only the first {predictor.max_length} tokens of this text were read."
         yield f"{found.label}\t{found.confidence:.3f}\t{text}", warning if found.truncated else None
+
+
+def read_lines(stream: TextIO) -> Iterator[str]:
+    """Yield the lines of `stream`; bytes that cannot be decoded are marked, so that the lines before them come first."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="surrogateescape")
+    for line in stream:
+        yield line.removeprefix("\ufeff")  # Windows writes it at a file's beginning
 
 
 def _ask() -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.course.expected import judge
+from helpers.exceptions import PlainError, SettingError, shorten
 from helpers.files import ROOT, make_folder, read_json
 from helpers.runs import find_runs
 
@@ -37,13 +38,18 @@ class Outcome:
             return "no band"
         return "inside" if table["inside"].all() else "OUTSIDE"
 
+    @property
+    def can_be_mended(self) -> bool:
+        """Whether it failed by an error that says what the user shall do about it."""
+        return (self.error or "").split(":")[0] in [kind.__name__ for kind in PlainError.__subclasses__()]
+
 
 def find_notebooks(number: str | None = None) -> list[Path]:
     """Return the numbered notebooks in order, or the one whose name begins with `number`."""
     found = sorted(NOTEBOOKS.glob(f"{number or '[0-9][0-9]'}_*.ipynb"))
     if not found:
         names = ", ".join(path.name[:2] for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
-        raise ValueError(f"There is no notebook {number!r}: use one of {names}.")
+        raise SettingError(f"There is no notebook {number!r}: use one of {names}.")
     return found
 
 
@@ -64,7 +70,7 @@ def run_headless(notebook: Path, parameters: dict | None = None, runs: Path | No
         )  # fmt: skip
     except Exception as caught:  # one broken notebook must not stop the others
         name, text = getattr(caught, "ename", type(caught).__name__), str(getattr(caught, "evalue", caught))
-        error = f"{name}: {text}".splitlines()[0]
+        error = shorten(f"{name}: {text}".splitlines()[0])
     return Outcome(notebook.stem, time.time() - start, _newest_record(folder, start), executed, error)
 
 
@@ -78,7 +84,8 @@ def summary_lines(outcomes: list[Outcome]) -> list[str]:
     lines = [f"{'notebook':<24} {'time':>7}  {'accuracy':>8}  {'macro F1':>8}  {'expected':<10} executed copy"]
     for outcome in outcomes:
         scores = [f"{outcome.record[name]:.3f}" if outcome.record else "-" for name in ("accuracy", "f1_macro")]
-        path = os.path.relpath(outcome.executed, ROOT)
+        path = outcome.executed
+        path = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         figures = f"{outcome.seconds:>5.0f} s  {scores[0]:>8}  {scores[1]:>8}"
         lines.append(f"{outcome.notebook:<24} {figures}  {outcome.verdict:<10} {path}")
         if outcome.error:
@@ -130,7 +137,7 @@ def move_repository(address: str, root: Path = ROOT) -> list[Path]:
     """Write the repository's new address, "owner/name", wherever the old one stands; return the changed files.
     The old one is `install.REPOSITORY`; badges, first cells, README and contributing guide repeat it."""
     if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", address):
-        raise ValueError(f"{address!r} is no repository on GitHub: write it as owner/name.")
+        raise SettingError(f"{address!r} is no repository on GitHub: write it as owner/name.")
     constant = root / "helpers" / "assets" / "install.py"
     old = re.search(r'^REPOSITORY = "(.+)"$', constant.read_text(encoding="utf-8"), re.MULTILINE)[1]
     changed = []

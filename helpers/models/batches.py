@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from helpers.exceptions import SettingError
+
 
 @dataclass(frozen=True)
 class EncodedTexts:
@@ -57,7 +59,7 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
 def require_length(tokenizer, max_length: int) -> None:
     """Raise `ValueError` if the model of `tokenizer` has fewer places than `max_length`."""
     if max_length > tokenizer.model_max_length:
-        raise ValueError(
+        raise SettingError(
             f"max_length={max_length}: this model reads at most {tokenizer.model_max_length} tokens. Set max_length to "
             f"{tokenizer.model_max_length} or less; longer texts lose their end."
         )
@@ -70,7 +72,7 @@ def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
     encoded = encode_texts(split["text"], tokenizer, max_length, list(labels))
     says_nothing = {*tokenizer.all_special_ids, tokenizer.unk_token_id}
     if len(encoded) and all(says_nothing.issuperset(ids) for ids in encoded.input_ids):
-        raise ValueError(
+        raise SettingError(
             "The model's tokenizer knows no word of these texts: it is not the one the model was made with."
         )
     return encoded

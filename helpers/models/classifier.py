@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from helpers.exceptions import SettingError
+
 POOLINGS = ("cls", "mean", "last")
 
 
@@ -25,7 +27,7 @@ class TextClassifier(nn.Module):
     def __init__(self, backbone: nn.Module, *, pooling: str, dropout: float = 0.1):
         super().__init__()
         if pooling not in POOLINGS:
-            raise ValueError(f"pooling={pooling!r} is unknown: use one of {', '.join(POOLINGS)}.")
+            raise SettingError(f"pooling={pooling!r} is unknown: use one of {', '.join(POOLINGS)}.")
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None  # BERT's own pooling layer: not used here, so never trained
         self.backbone, self.config = backbone, backbone.config

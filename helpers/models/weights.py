@@ -9,7 +9,7 @@ from torch import nn
 
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device, find_device
-from helpers.exceptions import AssetError
+from helpers.exceptions import AssetError, SettingError
 from helpers.models.adapters import four_bit_config
 from helpers.models.classifier import (
     POOLINGS,
@@ -133,7 +133,7 @@ def load_whole(
     config, how = read_config(origin, dropout=dropout), {"device": device, "frozen": frozen, "four_bit": four_bit}
     if origin.kind == "pooled":
         if four_bit or not keeps_head(origin, pooling):
-            raise ValueError(
+            raise SettingError(
                 f"{origin.name!r} was trained with pooling={origin.pooling!r}, and goes on with it and in full precision "
                 "only: leave pooling out, and use method='lora' for 'qlora'."
             )

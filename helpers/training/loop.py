@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from helpers.device import Device, find_device
-from helpers.exceptions import TrainingError
+from helpers.exceptions import SettingError, TrainingError
 from helpers.models.batches import EncodedTexts, collate, cut_by_tokens
 from helpers.training.checkpoints import TrainingState
 from helpers.training.config import TrainingConfig, TrainingResult, is_out_of_patience, learning_rate_at, set_rate
@@ -80,14 +80,14 @@ def require_labels(classifier, *encoded: EncodedTexts) -> None:
     rows = classifier.config.num_labels
     for labels in (part.labels for part in encoded):
         if labels is None or len(labels) == 0:
-            raise ValueError("There is nothing to learn from: give encoded texts with labels.")
+            raise SettingError("There is nothing to learn from: give encoded texts with labels.")
         if labels.ndim == 2 and labels.shape[1] != rows:
-            raise ValueError(
+            raise SettingError(
                 f"The labels have {labels.shape[1]} columns, the classifier {rows}: build it with their names."
             )
         if labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < rows:
             wrong = labels.min() if labels.min() < 0 else labels.max()
-            raise ValueError(f"There is a label {wrong}: this classifier's labels are numbered from 0 to {rows - 1}.")
+            raise SettingError(f"There is a label {wrong}: this classifier's labels are numbered from 0 to {rows - 1}.")
 
 
 def require_finite(loss: float, state: TrainingState, config: TrainingConfig) -> None:

@@ -14,6 +14,7 @@ from tiny import LABELS, build_model, toy_texts
 from helpers.assets.defaults import list_parameters
 from helpers.cli import main
 from helpers.cli.app import app
+from helpers.exceptions import SettingError
 from helpers.files import ROOT
 from helpers.models import find_defaults
 from helpers.runs import LIBRARIES
@@ -181,13 +182,13 @@ def test_predict_warns_of_a_text_that_was_cut(trained, command):
 
 def test_predict_from_an_empty_pipe_fails(trained, command):
     status, out, err = command("predict", "--run", trained[0] / "runs/cli/my-tiny-seed0", stdin="")
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert err.startswith("Error: No text came")
 
 
 def one_sentence(outcome, *, says):
     status, out, err = outcome
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert err.startswith("Error: ") and err.count("\n") == 1 and "Traceback" not in err
     assert says in err
 
@@ -296,7 +297,7 @@ def test_a_model_by_its_short_name_brings_its_settings(command, tmp_path, monkey
 
     def train_run(corpus, recipe, folder, **others):
         asked.update(vars(recipe) | vars(recipe.training) | others)
-        raise ValueError("enough.")
+        raise SettingError("enough.")
 
     monkeypatch.setattr("helpers.training.train_run", train_run)
     data = write_csv(tmp_path / "my.csv", own_rows(60))
@@ -401,7 +402,7 @@ def test_what_fails_after_training_says_where_the_model_is(tiny_model, command, 
     from helpers.training import experiment
 
     def fail(*_, **__):
-        raise ValueError("the disk of the figures is gone.")
+        raise SettingError("the disk of the figures is gone.")
 
     monkeypatch.setattr(experiment, "complete_run", fail)
     table = write_csv(tmp_path / "my.csv", own_rows(30))
@@ -409,7 +410,7 @@ def test_what_fails_after_training_says_where_the_model_is(tiny_model, command, 
     status, _, err = command("train", "--model", tiny_model, "--dataset", table, *options, "--run-name", "kept")
     folder = tmp_path / "runs/cli/kept/model"
     assert (status, err.splitlines()) == (
-        1,
+        2,
         ["Error: the disk of the figures is gone.", f"Nothing that was trained is lost: the model is in {folder}."],
     )
     assert command("predict", "--model", folder, "calm1 calm2")[0] == 0

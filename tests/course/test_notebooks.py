@@ -280,7 +280,7 @@ def test_run_of_good_notebooks_succeeds(folder, tmp_path):
 def test_unknown_notebook_on_the_command_line_is_one_sentence():
     command = [sys.executable, "-m", "helpers", "parameters", "99"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: There is no notebook '99': use one of ")
     assert len(done.stderr.splitlines()) == 1
 
@@ -295,7 +295,7 @@ def test_unknown_notebook_on_the_command_line_is_one_sentence():
 )
 def test_malformed_parameter_on_the_command_line_is_one_sentence(pair, words, folder, tmp_path):
     done = run_command(folder, tmp_path / "runs", "run", "01", "-p", pair)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(words)
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
