@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -56,7 +57,7 @@ def train_lines(given: dict) -> Iterator[str]:
     from helpers.data import load_data, relabel, take_examples
     from helpers.device import find_device
     from helpers.models import find_defaults, load_tokenizer, plan_labels
-    from helpers.models.batches import require_length
+    from helpers.models.batches import fit_length
     from helpers.runs import number_name, open_run_folder, shorten_name
     from helpers.training import Recipe, TrainingConfig, train_run
     from helpers.training.processes import main_process_first
@@ -70,7 +71,7 @@ def train_lines(given: dict) -> Iterator[str]:
         corpus = load_data(chosen.dataset, seed=chosen.seed, **columns)
         corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
         tokenizer = load_tokenizer(chosen.model, revision=recipe.revision)  # one that cannot be had is found out now
-        require_length(tokenizer, recipe.max_length)
+        recipe = replace(recipe, max_length=fit_length(recipe.max_length, tokenizer.model_max_length))
         where = {"pooling": recipe.pooling, "revision": recipe.revision}
         plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
         if not chosen.run_name:

@@ -14,6 +14,8 @@ OWN_HEAD = "pooled-"
 ADAPTER_FILE, CONFIG_FILE = "adapter_config.json", "config.json"
 WORD_FILES = ("tokenizer.json", "vocab.*", "*.model", "merges.txt", "*.gguf")  # one of them holds a tokenizer's words
 
+COUNT_FROM_PADDING = ("roberta", "mpnet", "camembert", "longformer", "luke", "ibert", "xmod", "data2vec-text")
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -103,7 +105,8 @@ def _read_config(location: str, revision: str | None, *, required: bool) -> dict
 
 
 def load_tokenizer(model: str | Path, *, revision: str | None = None):
-    """Return the tokenizer of `model`, ready to pad on the right; without a pad token it pads with its end token.
+    """Return the tokenizer of `model`, ready to pad on the right; without a pad token that the model has a vector for,
+    it pads with its end token.
 
     Its `model_max_length` is what the model can read, in tokens. Raises `AssetError` for a folder without a tokenizer,
     of which the libraries would make one that knows no word.
@@ -131,7 +134,8 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
             f"The tokenizer of {str(model)!r} knows no word: copy that of the model that it was made from."
         )
     tokenizer.padding_side = "right"
-    if tokenizer.pad_token_id is None:
+    tokenizer.embedding_rows = rows = origin.config.get("vocab_size")
+    if tokenizer.pad_token_id is None or (rows and tokenizer.pad_token_id >= rows):  # added to the tokenizer alone
         tokenizer.pad_token = tokenizer.eos_token
     limit = count_positions(origin.config)
     if limit:
@@ -142,6 +146,6 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
 def count_positions(config: dict) -> int | None:
     """Return how many tokens a model with this `config.json` can read; None if it does not say."""
     positions = config.get("max_position_embeddings") or config.get("n_positions")
-    if positions and any(kind in str(config.get("model_type")) for kind in ("roberta", "mpnet", "camembert")):
+    if positions and any(kind in str(config.get("model_type")) for kind in COUNT_FROM_PADDING):
         positions -= (config.get("pad_token_id") or 0) + 1  # they count from behind the pad token's number
     return positions

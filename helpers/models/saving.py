@@ -32,6 +32,7 @@ def save(
     """
     config = classifier.config
     if max_length:
+        max_length = min(max_length, tokenizer.model_max_length)  # what the model reads
         config.text_max_length = max_length
     if thresholds is not None:
         config.thresholds = [float(cut) for cut in np.broadcast_to(thresholds, config.num_labels)]

@@ -378,12 +378,30 @@ def test_a_head_that_knows_none_of_the_labels_is_replaced_and_that_is_said(train
     assert (status, err) == (0, "") and "knows none of these labels: its head is replaced by a new one." in out
 
 
-def test_a_length_that_the_model_cannot_read_is_refused_before_training(tiny_model, command, tmp_path):
-    table = write_csv(tmp_path / "my.csv", own_rows(30))
-    options = ["--text-column", "message", "--label-column", "mood", "--max-length", "129"]
-    outcome = command("train", "--model", tiny_model, "--dataset", table, *options)
-    one_sentence(outcome, says="max_length=129: this model reads at most 128 tokens. Set max_length to 128 or less")
-    assert not (tmp_path / "runs").exists()
+@pytest.mark.parametrize("where", ["train.csv", "test.csv"])
+def test_a_length_that_the_model_cannot_read_is_cut_before_training(tiny_model, command, tmp_path, where):
+    """With a text that is longer than the model reads, in train or in test alone; said once."""
+    from helpers.models.batches import fit_length
+
+    fit_length.cache_clear()
+    (tmp_path / "data").mkdir()
+    for name, rows in (("train.csv", own_rows(45)), ("test.csv", own_rows(90)[45:60])):
+        write_csv(
+            tmp_path / "data" / name, [*rows, ("glad0 " * 900, "glad")] if name == where else rows, ("text", "label")
+        )
+    asked = ["train", "--model", tiny_model, "--dataset", tmp_path / "data", "--epochs", "1", "--max-length", "1024"]
+    status, out, err = command(*asked, "--run-name", "long")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == "max_length=1024: this model reads at most 128 tokens, so texts are cut there."
+    assert out.count("max_length=1024") == 1
+    run = tmp_path / "runs/cli/long"
+    record, config = (json.loads((run / name).read_text()) for name in ("metrics.json", "model/config.json"))
+    assert (record["max_length"], record["truncated"], config["text_max_length"]) == (
+        128,
+        int(where == "test.csv"),
+        128,
+    )
+    assert command("predict", "--run", run, "glad0 " * 900)[0] == 0
 
 
 @pytest.mark.parametrize("kept", [("config.json", "model.safetensors")])
