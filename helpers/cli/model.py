@@ -1,18 +1,16 @@
 """Commands for a model on one's own texts: train, evaluate, predict."""
 
-import contextlib
 import inspect
-import io
-import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from helpers.assets.defaults import list_parameters
+from helpers.cli.lines import answer_lines, ask, read_lines
 from helpers.exceptions import DataError, SettingError
 
 if TYPE_CHECKING:  # imported where they are used, so that `--help` waits for none of them
@@ -68,9 +66,9 @@ def train_lines(given: dict) -> Iterator[str]:
     columns = {"text_column": chosen.text_column, "label_column": chosen.label_column}
     settings, number = list_settings(chosen), None
     with main_process_first(device):
+        tokenizer = load_tokenizer(chosen.model, revision=recipe.revision)  # one that cannot be had is found out now
         corpus = load_data(chosen.dataset, seed=chosen.seed, **columns)
         corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
-        tokenizer = load_tokenizer(chosen.model, revision=recipe.revision)  # one that cannot be had is found out now
         recipe = replace(recipe, max_length=fit_length(recipe.max_length, tokenizer.model_max_length))
         where = {"pooling": recipe.pooling, "revision": recipe.revision}
         plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
@@ -190,7 +188,7 @@ def predict(
     if file:
         print("\n".join(predict_file_lines(predictor, file, output, text_column)))
         return
-    lines = text or (_ask() if sys.stdin.isatty() else read_lines(sys.stdin))
+    lines = text or (ask() if sys.stdin.isatty() else read_lines(sys.stdin))
     answered = 0
     for line, warning in answer_lines(predictor, lines):
         print(line, flush=True)
@@ -215,38 +213,3 @@ def predict_file_lines(predictor: "Predictor", source: Path, target: Path, text_
         lines.append(f"Warning: of {report.truncated:,} texts only the first {predictor.max_length} tokens were read.")
     speed = f"{report.seconds:.0f} s, {report.rows / report.seconds:,.0f} per second"
     return [*lines, f"{report.rows:,} texts predicted ({speed}): {target}"]
-
-
-def answer_lines(predictor: "Predictor", texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield per text `label, confidence, text`, separated by tabs, and a warning if its end was cut off.
-    An empty text yields an empty line, so that lines in and lines out correspond. Raises `DataError` at the first text
-    with bytes that are no characters."""
-    for number, text in enumerate(texts, start=1):
-        if bad := re.search("[\udc80-\udcff]", text):  # how Python marks bytes that it could not decode
-            encoding = getattr(sys.stdin, "encoding", None) or "utf-8"
-            raise DataError(
-                f"Line {number} is not {encoding.upper()} (byte 0x{ord(bad[0]) - 0xDC00:02x}): save the texts as UTF-8, or "
-                "name their encoding by PYTHONIOENCODING=cp1252, say."
-            )
-        text = " ".join(text.split())
-        if not text:
-            yield "", None
-            continue
-        found = predictor.predict_one(text)
-        warning = f"Warning: only the first {predictor.max_length} tokens of this text were read."
-        yield f"{found.label}\t{found.confidence:.3f}\t{text}", warning if found.truncated else None
-
-
-def read_lines(stream: TextIO) -> Iterator[str]:
-    """Yield the lines of `stream`; bytes that cannot be decoded are marked, so that the lines before them come first."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="surrogateescape")
-    for line in stream:
-        yield line.removeprefix("\ufeff")  # Windows writes it at a file's beginning
-
-
-def _ask() -> Iterator[str]:
-    """Yield what the user types, line by line, until an empty line or the end of input (Ctrl-D)."""
-    with contextlib.suppress(EOFError, KeyboardInterrupt):
-        while line := input("text (empty to end): ").strip():
-            yield line

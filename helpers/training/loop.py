@@ -67,7 +67,9 @@ def accumulate_gradients(run: Session, rows, loss_function) -> float:
     for number, part in enumerate(passes, start=1):
         with accelerator.no_sync(model) if number < len(passes) else contextlib.nullcontext():
             batch = collate(train, part, accelerator.device)
-            logits = model(batch["input_ids"], batch["attention_mask"]).logits  # (batch, labels)
+            logits = model(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).logits  # (batch, labels)
             # The loss in fp32: bf16 has three digits, too few for a logarithm of a small probability.
             loss = loss_function(logits.float(), batch["labels"]) * (len(part) / len(rows) if len(mine) else 0.0)
             accelerator.backward(loss * accelerator.num_processes)
