@@ -1,8 +1,20 @@
 """Errors whose message says all that is needed: what is wrong, where, and what to do about it."""
 
+LONGEST = 280  # with the kind of error before it, three lines of a terminal
+
+
+def shorten(sentence: str) -> str:
+    """Return `sentence` in one line of at most `LONGEST` characters: what is too long lacks its middle, because it names
+    the thing first and the remedy last."""
+    sentence = " ".join(sentence.split())
+    return sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - 123]} … {sentence[-120:]}"
+
 
 class PlainError(Exception):
     """An error whose message says all that is needed: a notebook shows it without the traceback."""
+
+    def __str__(self) -> str:
+        return shorten(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
@@ -17,7 +29,11 @@ class DataError(PlainError, ValueError):
 
 
 class DiskError(PlainError, OSError):
-    """A file of a run could not be written for lack of space; the message says where, and that nothing is lost."""
+    """A file could not be written (no space, no permission); the message says where, and that nothing is lost."""
+
+
+class SettingError(PlainError, ValueError):
+    """A setting, an option or a name cannot work; the message names it, and what to set instead."""
 
 
 class TrainingError(PlainError, RuntimeError):

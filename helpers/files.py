@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import tomllib
@@ -20,28 +21,59 @@ ROOT = _CHECKOUT if _IS_CHECKOUT else Path.cwd()
 DATA = _CHECKOUT / "data" if _IS_CHECKOUT else Path(sys.prefix) / "share" / "transformers-for-emotion"
 
 
-@contextlib.contextmanager
-def _explain_full_disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # safetensors raises an error of its own, which holds the number in its text
-        numbers = [errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)]
-        if getattr(error, "errno", None) not in numbers and not any(f"os error {n})" in str(error) for n in numbers):
-            raise
-        raise DiskError(
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+ELSEWHERE = "choose another folder, for runs by setting COURSE_RUNS."
+
+
+def find_disk_sentence(error: BaseException, path: str | Path) -> str | None:
+    """Return what to say of an `error` that kept `path` from being written; None if it is not about disk or permission."""
+    number = getattr(error, "errno", None)
+    if found := re.search(r"os error (\d+)\)", str(error)):  # safetensors raises an error of its own
+        number = int(found[1])
+    if number in FULL:
+        return (
             f"The disk is full: {path} could not be written, and what was there before is unharmed. Free some space "
             "(or set COURSE_RUNS to a folder on another disk) and run again: a run goes on from its last checkpoint."
-        ) from error
+        )
+    if number in CLOSED:
+        return f"{path} may not be written or read (no permission, or a read-only disk): {ELSEWHERE}"
+    if number in (errno.EEXIST, errno.ENOTDIR):
+        return f"{path} cannot be a folder, because a part of its path is a file: {ELSEWHERE}"
+    if number == errno.ENAMETOOLONG:
+        return f"{path} is too long a name for this disk: choose a shorter one."
+    return None
+
+
+@contextlib.contextmanager
+def explain_disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says when `path` cannot be written into one sentence, a `DiskError`."""
+    try:
+        yield
+    except DiskError:
+        raise
+    except Exception as error:
+        sentence = find_disk_sentence(error, path)
+        if sentence is None:
+            raise
+        raise DiskError(sentence) from error
+
+
+def make_folder(folder: Path) -> Path:
+    """Make `folder`, and those that it is in, if need be; return it. Raises `DiskError` where that is not possible."""
+    with explain_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        with _explain_full_disk(path):
+        with explain_disk_errors(path):
             yield temporary
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
@@ -54,16 +86,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """Yield a new temporary folder beside `folder`; it takes `folder`'s place when the block ends well, else it goes."""
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     work = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
     try:
-        with _explain_full_disk(folder):
+        with explain_disk_errors(folder):
+            work.mkdir()
             yield work
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(work, folder)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -1,11 +1,13 @@
 """A run is one folder, `runs/<notebook>/<run name>/`, one process, and one record, `metrics.json`."""
 
+import json
 import os
 import platform
 import re
 import shutil
 import sys
 import time
+import unicodedata
 from importlib.metadata import version
 from itertools import compress
 from pathlib import Path
@@ -15,10 +17,17 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from helpers.files import ROOT, atomic_path, write_json, write_table
+from helpers.exceptions import SettingError
+from helpers.files import ROOT, atomic_path, explain_disk_errors, make_folder, read_json, write_json, write_table
 
 RUNS = ROOT / "runs"
 SCHEMA_VERSION = 1
+# Settings that leave a run the same run: it may go on, or be done again, with other values of these.
+WITHOUT_EFFECT = (
+    "run_name", "resume", "save_model", "tracker", "tracker_project", "push_to", "show_texts", "precision", "max_tokens",
+    "gradient_checkpointing",
+)  # fmt: skip
+SETTINGS = "parameters.json"
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "scikit-learn", "numpy", "pandas")
 _claimed: dict[Path, FileLock] = {}
 
@@ -35,25 +44,70 @@ def is_main_process() -> bool:
 
 def check_run_name(run_name: str) -> None:
     """Refuse a name with anything in it that could lead out of the runs' folder."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_name):
-        raise ValueError(
+    if not re.fullmatch(r"[^\W_][\w.-]*", run_name):
+        raise SettingError(
             f"run_name={run_name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit."
         )
 
 
-def open_run_folder(notebook: str, run_name: str, parameters: dict | None = None, *, runs: Path | None = None) -> Path:
+def shorten_name(name: str) -> str:
+    """Return what a run's name holds of a dataset or model: the last part of its path or Hub id, without a data file's
+    suffix, in letters of any script, digits, "." and "-". What calls itself "model" is named by the folder it is in."""
+    path = Path(os.path.abspath(os.path.expanduser(name)))
+    last = path.parent.name if path.name == "model" else path.name
+    last = re.sub(r"(\.(csv|tsv|jsonl?|parquet|xlsx|txt))?(\.gz)?$", "", last, flags=re.IGNORECASE)
+    last = re.sub(r"[^\w.]+|_+", "-", unicodedata.normalize("NFC", last))
+    return (
+        last.encode()[:50].decode(errors="ignore").strip("-.") or "data"
+    )  # a name of several such parts has to fit into 255
+
+
+def find_runs() -> Path:
+    """Return the folder of all runs: `COURSE_RUNS`, or `runs` in the course's folder."""
+    return Path(os.environ.get("COURSE_RUNS") or RUNS)
+
+
+def list_differences(folder: Path, settings: dict) -> list[str]:
+    """Return in which `settings` the run differs that was done in `folder`; [] if none was, or nothing of it is left."""
+    made = (path for path in folder.rglob("*") if path.is_file() and path.name not in (SETTINGS, ".lock"))
+    if not any(made):
+        return []
+    if not (folder / SETTINGS).exists():
+        return ["which are not known"]
+    before, now = read_json(folder / SETTINGS), json.loads(json.dumps(settings))
+    return [name for name in now if name not in WITHOUT_EFFECT and before.get(name, now[name]) != now[name]]
+
+
+def number_name(notebook: str, name: str, settings: dict) -> tuple[str, str | None]:
+    """Return `name`, or with the first number under which no run with other settings lies; and what to say of a number."""
+    free, number, first = name, 1, []
+    while differing := list_differences(find_runs() / notebook / free, settings):
+        first, number = first or differing, number + 1
+        free = f"{name}-{number}"
+    said = f"{name} is a run with other settings ({', '.join(first[:4])}), which stays: this one is called {free}."
+    return free, said if first else None
+
+
+def open_run_folder(notebook: str, run_name: str, settings: dict | None = None, *, runs: Path | None = None) -> Path:
     """Create `runs/<notebook>/<run name>/` if need be and return it; it now belongs to this process.
 
-    `run_name` may hold letters, digits, `.`, `_`, `-`. The notebook's `parameters` are kept in the folder's
-    `parameters.json`. The folder is given up by `finish_run`, or when the process ends, however it ends.
-    Raises `ValueError` for another name, and while another process has the folder.
+    `run_name` may hold letters, digits, `.`, `_`, `-`. The run's `settings` are kept in the folder's `parameters.json`.
+    The folder is given up by `finish_run`, or when the process ends, however it ends.
+    Raises `SettingError` for another name, while another process has the folder, and where it holds a result of other
+    settings, which would be lost. An unfinished run is left to `training.fit`, which knows whether it can go on.
     """
     check_run_name(run_name)
-    folder = (runs or Path(os.environ.get("COURSE_RUNS", RUNS))) / notebook / run_name
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    folder = (runs or find_runs()) / notebook / run_name
+    finished = (folder / "metrics.json").exists() or (folder / "model").exists()
+    if settings is not None and finished and (differing := list_differences(folder, settings)):
+        raise SettingError(
+            f"{folder} holds a run with other settings ({', '.join(differing[:4])}), whose result would be lost: choose "
+            "another run_name, or delete the folder."
+        )
+    make_folder(folder / "figures")
     claim_folder(folder)
-    if parameters is not None:
-        write_json(folder / "parameters.json", parameters)
+    if settings is not None and is_main_process():
+        write_json(folder / SETTINGS, settings)
     return folder
 
 
@@ -61,16 +115,17 @@ def claim_folder(folder: Path) -> None:
     """Take `folder` for this process. Taking it again is fine: a notebook's cells are run more than once.
 
     Of several processes of one run (torchrun) the first takes it for all. Where the file system knows no locks, as on
-    some network drives, nobody is kept out. Raises `ValueError` while another process has it.
+    some network drives, nobody is kept out. Raises `SettingError` while another process has it.
     """
     folder = folder.resolve()
     if folder in _claimed or not is_main_process():
         return
     lock = FileLock(folder / ".lock", blocking=False, thread_local=False, fallback_to_soft=False)
     try:
-        lock.acquire()
+        with explain_disk_errors(folder):
+            lock.acquire()
     except Timeout:
-        raise ValueError(
+        raise SettingError(
             f"{folder} is in use by another run: wait until it is finished, shut down its kernel, or choose another "
             "run_name."
         ) from None

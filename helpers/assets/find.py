@@ -1,6 +1,9 @@
 """Models and datasets by name: a local path, a pinned artefact of the package index, or a pinned Hub revision."""
 
+import contextlib
+import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from helpers.files import DATA, ROOT, read_json, read_toml
 
 MANIFEST = DATA / "assets.toml"
 CACHE = ROOT / "data" / "cache"
+DATA_FILE = re.compile(r"\.(csv|tsv|jsonl?|parquet|arrow|xlsx|txt)(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,25 @@ def find_model(name: str, *, revision: str | None = None, cache: Path = CACHE) -
 def find_dataset(name: str, *, revision: str | None = None, cache: Path = CACHE) -> Asset:
     """Return where the dataset `name` is loaded from; see `_find`."""
     return _find("datasets", name, revision, cache)
+
+
+def settle_path(kind: str, name: str) -> str:
+    """Return `name`, the path of a model or dataset (`kind`) made absolute: it means the same from any folder.
+    What is listed under that name, or is no path, stays as it is. Raises `AssetError` as `find_model` does."""
+    location, path = _find(f"{kind}s", name, None, CACHE).location, Path(os.path.expanduser(name))
+    return location if path.exists() and str(path.resolve()) == location else name
+
+
+def fingerprint_data(path: Path) -> str:
+    """Return a short fingerprint of the file `path`, or of all data files in the folder and one level below it."""
+    files = [path] if path.is_file() else sorted([*path.glob("*"), *path.glob("*/*")])
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file() and DATA_FILE.search(file.name):  # no device or pipe, which never end
+            with contextlib.suppress(OSError), open(file, "rb") as content:  # whoever reads the data will say it
+                digest.update(str(file.relative_to(path)).encode("utf-8", "surrogateescape"))
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from helpers.exceptions import SettingError
+
 Number = Annotated[str | None, typer.Argument(help="the notebook's number; all of them by default")]
 
 
@@ -53,22 +55,27 @@ def run(
     number: Number = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", help="a parameter, as name=value")] = None,
 ):
-    """Execute notebooks headlessly and end with a table; fails if one failed or left its expected band."""
+    """Execute notebooks headlessly and end with a table; fails if one failed or left its expected band (status 1; 2 if
+    all that failed is for you to mend). Paths are those of the folder you are in."""
     from helpers.assets.defaults import read_notebook
     from helpers.course.notebooks import find_notebooks, run_headless, summary_lines
+    from helpers.course.parameters import check_parameters, settle_paths
 
     given, notebooks, outcomes = _parse(parameter or []), find_notebooks(number), []
     known = {notebook: read_notebook(notebook.stem)["parameters"] for notebook in notebooks}
     for name in given:
         if not any(name in names for names in known.values()):
-            raise ValueError(f"-p {name}: there is no such parameter; `python -m helpers parameters 01` lists them.")
+            raise SettingError(f"-p {name}: there is no such parameter; `python -m helpers parameters 01` lists them.")
+    check_parameters(given)
+    given = settle_paths(given)  # a notebook works in a folder of its own
     for notebook in notebooks:
         print(f"\n=== {notebook.name}", flush=True)
         own = {name: value for name, value in given.items() if name in known[notebook]}
         outcomes.append(run_headless(notebook, own))
     print("\n" + "\n".join(summary_lines(outcomes)))
-    if any(outcome.verdict in ("FAILED", "OUTSIDE") for outcome in outcomes):
-        raise typer.Exit(1)
+    wrong = [outcome for outcome in outcomes if outcome.verdict in ("FAILED", "OUTSIDE")]
+    if wrong:
+        raise typer.Exit(2 if all(outcome.can_be_mended for outcome in wrong) else 1)
 
 
 def refresh(number: Number = None):
@@ -95,7 +102,7 @@ def bands(
     outcomes = [run_headless(find_notebooks(number)[0], {"seed": seed}) for seed in range(seeds)]
     for outcome in outcomes:
         if outcome.error or not outcome.record:
-            raise ValueError(outcome.error or f"{outcome.notebook} wrote no metrics.json.")
+            raise SettingError(outcome.error or f"{outcome.notebook} wrote no metrics.json.")
     metrics = tuple(metric or ("accuracy", "f1_macro"))
     print(write_bands([outcome.record for outcome in outcomes], metrics)["bands"])
 
@@ -112,7 +119,7 @@ def _parse(pairs: list[str]) -> dict:
     """Return `name=value` pairs as a dictionary; numbers, true, false and null become what they say, the rest is text."""
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
-        raise ValueError(f"-p {wrong[0]}: write it as name=value.")
+        raise SettingError(f"-p {wrong[0]}: write it as name=value.")
     return {pair.split("=", 1)[0]: _literal(pair) for pair in pairs}
 
 
@@ -122,5 +129,5 @@ def _literal(pair: str):
         return json.loads(value)
     except json.JSONDecodeError:
         if value.startswith(("[", "{")):
-            raise ValueError(f"-p {pair}: this is no complete list.") from None
+            raise SettingError(f"-p {pair}: this is no complete list.") from None
         return {"True": True, "False": False, "None": None}.get(value, value)

@@ -1,16 +1,17 @@
 """Commands for a model on one's own texts: train, evaluate, predict."""
 
-import contextlib
 import inspect
-import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from helpers.assets.defaults import list_parameters
+from helpers.cli.lines import answer_lines, ask, read_lines
+from helpers.exceptions import DataError, SettingError
 
 if TYPE_CHECKING:  # imported where they are used, so that `--help` waits for none of them
     from helpers.data import LoadedData
@@ -50,12 +51,12 @@ train.__signature__ = make_signature("cli")
 
 def train_lines(given: dict) -> Iterator[str]:
     """Train as the options `given` say; yield what is to be printed. Nothing is written before all input was checked."""
-    from helpers.course.parameters import fill_in
+    from helpers.course.parameters import fill_in, list_settings
     from helpers.data import load_data, relabel, take_examples
     from helpers.device import find_device
     from helpers.models import find_defaults, load_tokenizer, plan_labels
-    from helpers.models.batches import require_length
-    from helpers.runs import open_run_folder
+    from helpers.models.batches import fit_length
+    from helpers.runs import number_name, open_run_folder, shorten_name
     from helpers.training import Recipe, TrainingConfig, train_run
     from helpers.training.processes import main_process_first
 
@@ -63,17 +64,19 @@ def train_lines(given: dict) -> Iterator[str]:
     recipe = Recipe.of(chosen, TrainingConfig.of(chosen))
     device = find_device(chosen.precision)
     columns = {"text_column": chosen.text_column, "label_column": chosen.label_column}
-    names = (Path(name).stem for name in (chosen.dataset, chosen.model))
-    slug = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names)
+    settings, number = list_settings(chosen), None
     with main_process_first(device):
+        tokenizer = load_tokenizer(chosen.model, revision=recipe.revision)  # one that cannot be had is found out now
         corpus = load_data(chosen.dataset, seed=chosen.seed, **columns)
         corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
-        tokenizer = load_tokenizer(chosen.model, revision=recipe.revision)  # one that cannot be had is found out now
-        require_length(tokenizer, recipe.max_length)
+        recipe = replace(recipe, max_length=fit_length(recipe.max_length, tokenizer.model_max_length))
         where = {"pooling": recipe.pooling, "revision": recipe.revision}
         plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
-        folder = open_run_folder("cli", chosen.run_name or f"{slug}-seed{chosen.seed}")
-    yield from corpus.notes
+        if not chosen.run_name:
+            name = f"{shorten_name(chosen.dataset)}-{shorten_name(chosen.model)}-seed{chosen.seed}"
+            chosen.run_name, number = number_name("cli", name, settings)
+        folder = open_run_folder("cli", chosen.run_name, settings | {"run_name": chosen.run_name})
+    yield from [*corpus.notes, *filter(None, [number])]
     if plan.kind != "new":
         yield plan.sentence
     corpus = relabel(corpus, plan.names)
@@ -114,13 +117,13 @@ def evaluate_run(model: str | Path, *, dataset: str | None = None, split: str = 
     from helpers.files import read_json
 
     if split not in (*SPLITS, "all"):
-        raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
+        raise SettingError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
     predictor = Predictor.load(model)
     own = Path(model) / "config.json"
     config = read_json(own) if own.exists() else {}
     if dataset is None:
         if "dataset_location" not in config:
-            raise FileNotFoundError(f"{model} does not say on which data it was trained: name some with --dataset.")
+            raise SettingError(f"{model} does not say on which data it was trained: name some with --dataset.")
         dataset = config["dataset_location"]
         columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
     corpus = load_data(dataset, seed=config.get("training", {}).get("seed", 0), **columns)
@@ -137,7 +140,6 @@ def _in_the_models_order(rows, corpus: "LoadedData", predictor: "Predictor"):
     """Return the labels of `rows` as the model numbers them, and what the data call the model's labels."""
     import numpy as np
 
-    from helpers.data import DataError
     from helpers.models import match_labels
 
     if corpus.multilabel != predictor.multilabel:
@@ -179,14 +181,14 @@ def predict(
     from helpers.deploy import Predictor
 
     if (file is None) != (output is None) or (file is None and text_column) or (file and text):
-        raise ValueError(
+        raise SettingError(
             "A file is predicted into a file: predict --model FOLDER --file IN.csv --output OUT.csv, no text."
         )
     predictor = Predictor.load(model)
     if file:
         print("\n".join(predict_file_lines(predictor, file, output, text_column)))
         return
-    lines = text or (_ask() if sys.stdin.isatty() else sys.stdin)
+    lines = text or (ask() if sys.stdin.isatty() else read_lines(sys.stdin))
     answered = 0
     for line, warning in answer_lines(predictor, lines):
         print(line, flush=True)
@@ -194,7 +196,7 @@ def predict(
         if warning:
             typer.echo(warning, err=True)
     if not answered and not sys.stdin.isatty():
-        raise ValueError(
+        raise SettingError(
             'No text came: give one as an argument, `predict --model FOLDER "text"`, or pipe some lines in.'
         )
 
@@ -211,23 +213,3 @@ def predict_file_lines(predictor: "Predictor", source: Path, target: Path, text_
         lines.append(f"Warning: of {report.truncated:,} texts only the first {predictor.max_length} tokens were read.")
     speed = f"{report.seconds:.0f} s, {report.rows / report.seconds:,.0f} per second"
     return [*lines, f"{report.rows:,} texts predicted ({speed}): {target}"]
-
-
-def answer_lines(predictor: "Predictor", texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield per text `label, confidence, text`, separated by tabs, and a warning if its end was cut off.
-    An empty text yields an empty line, so that lines in and lines out correspond."""
-    for text in texts:
-        text = " ".join(text.split())
-        if not text:
-            yield "", None
-            continue
-        found = predictor.predict_one(text)
-        warning = f"Warning: only the first {predictor.max_length} tokens of this text were read."
-        yield f"{found.label}\t{found.confidence:.3f}\t{text}", warning if found.truncated else None
-
-
-def _ask() -> Iterator[str]:
-    """Yield what the user types, line by line, until an empty line or the end of input (Ctrl-D)."""
-    with contextlib.suppress(EOFError, KeyboardInterrupt):
-        while line := input("text (empty to end): ").strip():
-            yield line

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from helpers.exceptions import SettingError
+
 NOTE = "GiB: the most that training takes at these settings, on a GPU with bf16 and texts of full length; an estimate."
 HINT = "Use one: python -m helpers train --model NAME --dataset FILE; all of one: python -m helpers zoo NAME"
 
@@ -50,7 +52,7 @@ def entry_lines(name: str) -> list[str]:
     if row is None:
         near = list_near_names(name)
         remedy = f"do you mean {' or '.join(near)}?" if near else "`python -m helpers zoo` lists what there is."
-        raise ValueError(f"The zoo has no model {name!r}: {remedy}")
+        raise SettingError(f"The zoo has no model {name!r}: {remedy}")
     width = max(map(len, row))
     return [f"{setting:<{width}}  {'-' if value is None else value}" for setting, value in row.items()]
 

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import nbformat
 
 from helpers.course.expected import judge
-from helpers.files import ROOT, read_json
-from helpers.runs import RUNS
+from helpers.exceptions import PlainError, SettingError, shorten
+from helpers.files import ROOT, make_folder, read_json
+from helpers.runs import find_runs
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -36,23 +38,28 @@ class Outcome:
             return "no band"
         return "inside" if table["inside"].all() else "OUTSIDE"
 
+    @property
+    def can_be_mended(self) -> bool:
+        """Whether it failed by an error that says what the user shall do about it."""
+        return (self.error or "").split(":")[0] in [kind.__name__ for kind in PlainError.__subclasses__()]
+
 
 def find_notebooks(number: str | None = None) -> list[Path]:
     """Return the numbered notebooks in order, or the one whose name begins with `number`."""
     found = sorted(NOTEBOOKS.glob(f"{number or '[0-9][0-9]'}_*.ipynb"))
     if not found:
         names = ", ".join(path.name[:2] for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
-        raise ValueError(f"There is no notebook {number!r}: use one of {names}.")
+        raise SettingError(f"There is no notebook {number!r}: use one of {names}.")
     return found
 
 
-def run_headless(notebook: Path, parameters: dict | None = None, runs: Path = RUNS) -> Outcome:
+def run_headless(notebook: Path, parameters: dict | None = None, runs: Path | None = None) -> Outcome:
     """Execute a copy of `notebook` with papermill, its output on the terminal; errors end up in the outcome.
     The copy goes to `runs/<notebook>/`; so does the newest `metrics.json` that the run wrote, which is read back."""
     import papermill
 
-    folder = runs / notebook.stem
-    folder.mkdir(parents=True, exist_ok=True)
+    runs = (runs or find_runs()).resolve()  # the kernel works in another folder
+    folder = make_folder(runs / notebook.stem)
     executed, start, error = folder / notebook.name, time.time(), None
     os.environ.setdefault("COURSE_PROGRESS", "lines")
     os.environ["COURSE_RUNS"] = str(runs)
@@ -63,7 +70,7 @@ def run_headless(notebook: Path, parameters: dict | None = None, runs: Path = RU
         )  # fmt: skip
     except Exception as caught:  # one broken notebook must not stop the others
         name, text = getattr(caught, "ename", type(caught).__name__), str(getattr(caught, "evalue", caught))
-        error = f"{name}: {text}".splitlines()[0]
+        error = shorten(f"{name}: {text}".splitlines()[0])
     return Outcome(notebook.stem, time.time() - start, _newest_record(folder, start), executed, error)
 
 
@@ -77,7 +84,8 @@ def summary_lines(outcomes: list[Outcome]) -> list[str]:
     lines = [f"{'notebook':<24} {'time':>7}  {'accuracy':>8}  {'macro F1':>8}  {'expected':<10} executed copy"]
     for outcome in outcomes:
         scores = [f"{outcome.record[name]:.3f}" if outcome.record else "-" for name in ("accuracy", "f1_macro")]
-        path = os.path.relpath(outcome.executed, ROOT)
+        path = outcome.executed
+        path = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         figures = f"{outcome.seconds:>5.0f} s  {scores[0]:>8}  {scores[1]:>8}"
         lines.append(f"{outcome.notebook:<24} {figures}  {outcome.verdict:<10} {path}")
         if outcome.error:
@@ -87,13 +95,14 @@ def summary_lines(outcomes: list[Outcome]) -> list[str]:
 
 def refresh(notebook: Path) -> None:
     """Execute `notebook` in place with its defaults and store what should be committed: outputs, counts, no noise.
-    They are the laptop profile's on every machine: a GPU is hidden."""
+    They are those of a first run in the laptop profile on every machine: earlier runs and a GPU are hidden."""
     from nbclient import NotebookClient
 
-    os.environ |= {"COURSE_PROGRESS": "off", "CUDA_VISIBLE_DEVICES": ""}
     content = nbformat.read(notebook, as_version=4)
     where = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(content, timeout=3600, kernel_name="python3", record_timing=False, resources=where).execute()
+    with tempfile.TemporaryDirectory() as runs:
+        os.environ |= {"COURSE_PROGRESS": "off", "CUDA_VISIBLE_DEVICES": "", "COURSE_RUNS": runs}
+        NotebookClient(content, timeout=3600, kernel_name="python3", record_timing=False, resources=where).execute()
     write_clean(content, notebook)
 
 
@@ -128,7 +137,7 @@ def move_repository(address: str, root: Path = ROOT) -> list[Path]:
     """Write the repository's new address, "owner/name", wherever the old one stands; return the changed files.
     The old one is `install.REPOSITORY`; badges, first cells, README and contributing guide repeat it."""
     if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", address):
-        raise ValueError(f"{address!r} is no repository on GitHub: write it as owner/name.")
+        raise SettingError(f"{address!r} is no repository on GitHub: write it as owner/name.")
     constant = root / "helpers" / "assets" / "install.py"
     old = re.search(r'^REPOSITORY = "(.+)"$', constant.read_text(encoding="utf-8"), re.MULTILINE)[1]
     changed = []

@@ -5,14 +5,16 @@ import math
 import pkgutil
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 from helpers.assets.defaults import read_notebook, read_parameters
-from helpers.assets.find import find_dataset, find_model
+from helpers.assets.find import find_dataset, find_model, fingerprint_data, settle_path
 from helpers.assets.zoo import require_method
 from helpers.course.finish import say_where_on_failure
 from helpers.device import find_device, pick_profile
-from helpers.runs import check_run_name, library_line, open_run_folder
+from helpers.exceptions import SettingError
+from helpers.runs import check_run_name, library_line, number_name, open_run_folder, shorten_name
 
 MODELS = ("model", "encoder", "decoder")
 # kind: whether a value is of it, and what to say if it is not
@@ -39,18 +41,47 @@ def choose(notebook: str, given: dict, of_model: Callable[[str], dict] | None = 
 
     Checks them, picks the device, and opens the run's folder, which keeps them as `parameters.json`. `of_model` returns
     what is known of a model by its name (`models.find_defaults`): {} of one that is not listed. The result has an attribute
-    per parameter and default, the model's revision and targets, and notebook, device, run_name, run_folder, and
-    `tracking` for `training.fit`.
-    Raises `ValueError` or `AssetError` for a value that cannot work, before any of the work is done.
+    per parameter and default, the model's revision and targets, and notebook, device, run_name, run_folder, the
+    `settings` that a run is known by, and `tracking` for `training.fit`.
+    Raises `SettingError` or `AssetError` for a value that cannot work, before any of the work is done.
     """
     chosen = fill_in(notebook, given, of_model)
     chosen.device = find_device(getattr(chosen, "precision", None) or "auto")
     chosen.tracking = {name: vars(chosen).get(name) for name in ("resume", "tracker", "tracker_project")}
-    chosen.run_name = chosen.run_name or f"{chosen.profile}-seed{chosen.seed}"
-    kept = {name: vars(chosen)[name] for name in read_notebook(notebook)["parameters"]}
-    chosen.run_folder = open_run_folder(notebook, chosen.run_name, kept)
+    chosen.settings = list_settings(chosen)
+    if not chosen.run_name:
+        chosen.run_name, note = number_name(notebook, _default_name(chosen, given), chosen.settings)
+        if note:
+            print(note)
+    chosen.settings["run_name"] = chosen.run_name
+    chosen.run_folder = open_run_folder(notebook, chosen.run_name, chosen.settings)
     say_where_on_failure(chosen.run_folder)
     return chosen
+
+
+def list_settings(chosen: SimpleNamespace) -> dict:
+    """Return the parameters that were chosen, paths as absolute ones, and a fingerprint of data of one's own: the same
+    settings are the same run."""
+    settings = settle_paths({name: vars(chosen)[name] for name in read_notebook(chosen.notebook)["parameters"]})
+    if Path(settings["dataset"]).is_absolute():
+        settings["data"] = fingerprint_data(Path(settings["dataset"]))
+    return settings
+
+
+def settle_paths(chosen: dict) -> dict:
+    """Return `chosen` with every path of a model or dataset absolute: it means the same in another folder."""
+    known = read_parameters()
+    kinds = {name: known.get(name, {}).get("kind") for name, value in chosen.items() if value is not None}
+    return chosen | {n: settle_path(kind, chosen[n]) for n, kind in kinds.items() if kind in ("model", "dataset")}
+
+
+def _default_name(chosen: SimpleNamespace, given: dict) -> str:
+    """Return e.g. "laptop-seed0", for data or a model that are not the profile's own "laptop-tweets-seed0"."""
+    table = read_notebook(chosen.notebook)
+    plain = table.get("all", {}) | table.get(chosen.profile, {})
+    roles = [name for name in ("dataset", *MODELS) if name in table["parameters"] and given.get(name)]
+    own = [name for name in roles if plain.get(name) not in (given[name], vars(chosen)[name])]
+    return "-".join([chosen.profile, *(shorten_name(vars(chosen)[name]) for name in own), f"seed{chosen.seed}"])
 
 
 def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None = None) -> SimpleNamespace:
@@ -103,7 +134,7 @@ def _settle_methods(chosen: dict, parameters: list[str]) -> None:
 
 def check_parameters(chosen: dict) -> None:
     """Refuse parameters that cannot work, in one sentence that names the parameter. `None` always works.
-    Raises `ValueError`, or `AssetError` for a model or dataset that is not there; other names pass unchecked."""
+    Raises `SettingError`, or `AssetError` for a model or dataset that is not there; other names pass unchecked."""
     known = read_parameters()
     for name, value in chosen.items():
         if value is not None and name in known:
@@ -114,13 +145,13 @@ def _check_value(name: str, value, *, meaning: str, kind: str = "choice", choice
     if kind == "choice":
         allowed = pkgutil.resolve_name(choices)
         if value not in allowed:
-            raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}, or None.")
+            raise SettingError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}, or None.")
         if name == "tracker" and find_spec(value) is None:
-            raise ValueError(f"tracker={value!r} is not installed: run `pip install {value}`, or use tensorboard.")
+            raise SettingError(f"tracker={value!r} is not installed: run `pip install {value}`, or use tensorboard.")
         return
     is_right, remedy = KINDS.get(kind, KINDS["text"])
     if not is_right(value):
-        raise ValueError(f"{name}={value!r}: {remedy}")
+        raise SettingError(f"{name}={value!r}: {remedy}")
     if kind == "run_name":
         check_run_name(value)
     if kind == "model":

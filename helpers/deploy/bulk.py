@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.data.load import read_text_chunks
 from helpers.deploy.predictor import Predictor
 from helpers.device import fast_matmul
-from helpers.exceptions import DataError
+from helpers.exceptions import DataError, SettingError
 from helpers.files import atomic_path
 from helpers.runs import ProgressBar
 
@@ -40,7 +40,7 @@ def predict_file(
     `source` (.csv or .tsv, also .gz) is first read to its end and checked, so that a bad row in the last line costs
     seconds, not hours. `target` (.csv) appears when it is complete. Predictions are those of `Predictor.predict`, on a
     GPU in TF32: the fourth digit of a probability may differ from that of a single text.
-    Raises `DataError` for rows that cannot be predicted, `ValueError` or `FileNotFoundError` for paths that cannot work.
+    Raises `DataError` for rows that cannot be predicted, `SettingError` for paths that cannot work.
     """
     source, target = Path(source), Path(target)
     _check_paths(source, target)
@@ -67,11 +67,11 @@ def predict_file(
 
 def _check_paths(source: Path, target: Path) -> None:
     if not source.is_file():
-        raise FileNotFoundError(f"There is no file {str(source)!r}: check the path.")
+        raise SettingError(f"There is no file {str(source)!r}: check the path.")
     if target.suffix != ".csv" or target.is_dir():
-        raise ValueError(f"{str(target)!r} cannot be written: predictions are a .csv file.")
+        raise SettingError(f"{str(target)!r} cannot be written: predictions are a .csv file.")
     if target.exists() and target.samefile(source):
-        raise ValueError(f"{str(target)!r} is the file that is read: give the predictions another name.")
+        raise SettingError(f"{str(target)!r} is the file that is read: give the predictions another name.")
 
 
 def _name_columns(taken: list[str], label_names: list[str], source: str) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from helpers.device import Device, fast_matmul, find_device
 from helpers.evaluation.metrics import decide, probabilities
+from helpers.exceptions import SettingError
 from helpers.models.batches import EncodedTexts, encode_texts
 from helpers.models.classifier import is_multilabel, label_names
 from helpers.models.predict import predict_logits
@@ -67,12 +68,12 @@ class Predictor:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return a prediction per text. Raises `ValueError` for a text that is empty or no text at all."""
         if isinstance(texts, str):
-            raise ValueError("predict takes a list of texts: use predict_one for a single one.")
+            raise SettingError("predict takes a list of texts: use predict_one for a single one.")
         texts = list(texts)
         for row, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 found = "empty" if isinstance(text, str) else repr(text)
-                raise ValueError(f"Text {row + 1} of {len(texts)} is {found}: give some words.")
+                raise SettingError(f"Text {row + 1} of {len(texts)} is {found}: give some words.")
         if not texts:
             return []
         encoded = encode_texts(texts, self.tokenizer, self.max_length)

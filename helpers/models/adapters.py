@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from helpers.device import Device, find_device
+from helpers.exceptions import SettingError
 from helpers.models.classifier import TextClassifier, backbone_of, count_parameters, head_parts
 
 LARGE = 500e6  # frozen parameters. No smaller model of the zoo takes more than 7.1 GiB without it, by data/zoo.csv
@@ -36,9 +37,9 @@ def add_lora(
     missing = [name for name in targets if name not in found]
     if missing or not targets:
         named, kind = ", ".join(map(repr, missing)) or "at all", type(backbone).__name__
-        raise ValueError(f"LoRA finds no linear layer {named} in {kind}: it has {', '.join(found) or 'none'}.")
+        raise SettingError(f"LoRA finds no linear layer {named} in {kind}: it has {', '.join(found) or 'none'}.")
     if not isinstance(rank, int) or rank < 1:
-        raise ValueError(f"rank={rank!r}: it must be a whole number of at least 1; 8 to 64 are usual.")
+        raise SettingError(f"rank={rank!r}: it must be a whole number of at least 1; 8 to 64 are usual.")
     torch.manual_seed(seed)  # the initial A
     config = LoraConfig(
         r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=targets, modules_to_save=trained,
@@ -113,7 +114,7 @@ def merge_lora(classifier) -> nn.Module:
     """Return an ordinary classifier whose weights are W + B A: as fast as without an adapter, and as large to store.
     The adapted model is used up. Raises `ValueError` for a 4-bit base: the sum would be rounded to 16 levels again."""
     if is_four_bit(classifier):
-        raise ValueError(
+        raise SettingError(
             "The base is in 4 bits, and merging would round the adapter away: save it, then merge "
             "load(folder, four_bit=False)."
         )

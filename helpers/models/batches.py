@@ -1,11 +1,15 @@
 """From texts to batches: tokenise once, group texts of like length, pad each batch to its own longest text.
 Taught in notebook 01, sections 3 and 4."""
 
+import functools
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
+
+from helpers.exceptions import SettingError
+from helpers.runs import is_main_process
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,9 @@ class EncodedTexts:
 
 
 def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts:
-    """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too.
-    Raises `ValueError` for a `max_length` that is more than the tokenizer's model can read."""
-    require_length(tokenizer, max_length)
+    """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too; of a model that reads fewer,
+    its own limit is taken, and that is said. Raises `SettingError` for a word that the model has no vector for."""
+    max_length = fit_length(max_length, tokenizer.model_max_length)
     texts = list(texts)
     full = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
     cut = np.array([len(ids) > max_length for ids in full], dtype=bool)
@@ -47,6 +51,7 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
         shortened = tokenizer([texts[row] for row in too_long], truncation=True, max_length=max_length)["input_ids"]
         for row, ids in zip(too_long, shortened, strict=True):
             full[row] = ids
+    require_vectors(full, tokenizer)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     if labels is not None:
         labels = np.asarray(labels)
@@ -54,12 +59,23 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
     return EncodedTexts(full, pad_id, labels, cut)
 
 
-def require_length(tokenizer, max_length: int) -> None:
-    """Raise `ValueError` if the model of `tokenizer` has fewer places than `max_length`."""
-    if max_length > tokenizer.model_max_length:
-        raise ValueError(
-            f"max_length={max_length}: this model reads at most {tokenizer.model_max_length} tokens. Set max_length to "
-            f"{tokenizer.model_max_length} or less; longer texts lose their end."
+@functools.cache  # so that it is said once
+def fit_length(max_length: int, limit: int) -> int:
+    """Return `max_length`, or the `limit` of the model, its number of places, if that is less; print that it is."""
+    if max_length > limit and is_main_process():
+        print(f"max_length={max_length}: this model reads at most {limit} tokens, so texts are cut there.")
+    return min(max_length, limit)
+
+
+def require_vectors(encoded_ids: list[list[int]], tokenizer) -> None:
+    """Raise `SettingError` for a token beyond the model's vectors, of which `load_tokenizer` notes the number: one that was
+    added to the tokenizer alone."""
+    rows = getattr(tokenizer, "embedding_rows", None)
+    highest = max((max(ids) for ids in encoded_ids if ids), default=0)
+    if rows and highest >= rows:
+        raise SettingError(
+            f"The tokenizer knows {tokenizer.convert_ids_to_tokens(highest)!r}, the model does not: it has vectors for "
+            f"{rows:,} tokens, not for {len(tokenizer):,}. Enlarge it (resize_token_embeddings) and save it with its tokenizer."
         )
 
 
@@ -70,7 +86,7 @@ def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
     encoded = encode_texts(split["text"], tokenizer, max_length, list(labels))
     says_nothing = {*tokenizer.all_special_ids, tokenizer.unk_token_id}
     if len(encoded) and all(says_nothing.issuperset(ids) for ids in encoded.input_ids):
-        raise ValueError(
+        raise SettingError(
             "The model's tokenizer knows no word of these texts: it is not the one the model was made with."
         )
     return encoded

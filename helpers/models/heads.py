@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from helpers.assets.hub_errors import explain_hub_errors
 from helpers.models.classifier import (
     final_layer,
     final_layer_name,
@@ -75,10 +76,12 @@ def _count_rows(origin: Origin) -> int:
     from safetensors import safe_open
     from transformers.utils import cached_file
 
-    with safe_open(cached_file(origin.location, "adapter_model.safetensors", revision=origin.revision), "pt") as file:
-        names = file.keys()
-        heads = [name for name in names if re.search(r"(score|classifier|out_proj)(\.\w+)?\.weight$", name)]
-        return file.get_slice(heads[-1]).get_shape()[0] if heads else 0
+    with explain_hub_errors(origin.name, origin.location):
+        place = cached_file(origin.location, "adapter_model.safetensors", revision=origin.revision)
+        with safe_open(place, "pt") as file:
+            names = file.keys()
+            heads = [name for name in names if re.search(r"(score|classifier|out_proj)(\.\w+)?\.weight$", name)]
+            return file.get_slice(heads[-1]).get_shape()[0] if heads else 0
 
 
 def match_labels(names: list[str], old: list[str]) -> list[int | None]:

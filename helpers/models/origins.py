@@ -14,6 +14,8 @@ OWN_HEAD = "pooled-"
 ADAPTER_FILE, CONFIG_FILE = "adapter_config.json", "config.json"
 WORD_FILES = ("tokenizer.json", "vocab.*", "*.model", "merges.txt", "*.gguf")  # one of them holds a tokenizer's words
 
+COUNT_FROM_PADDING = ("roberta", "mpnet", "camembert", "longformer", "luke", "ibert", "xmod", "data2vec-text")
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -58,8 +60,13 @@ def find_origin(model: str | Path, *, revision: str | None = None, weights: bool
         kind = "pooled"
     else:
         classes = config.get("architectures") or [""]
-        kind = "classifier" if classes[0].endswith("ForSequenceClassification") else "backbone"
-    return Origin(str(model), location, asset.revision, kind, config, read_json(Path(file)) if file else {})
+        kind = "classifier" if str(classes[0]).endswith("ForSequenceClassification") else "backbone"
+    if config.get("is_encoder_decoder"):
+        raise AssetError(
+            f"{str(model)!r} is an encoder-decoder ({config.get('model_type')}), which the course does not train: choose an "
+            "encoder or a decoder that `python -m helpers zoo` lists."
+        )
+    return Origin(str(model), location, asset.revision, kind, config, _read_part(Path(file)) if file else {})
 
 
 def _find_folder(name: str, folder: Path, *, weights: bool) -> str:
@@ -73,14 +80,25 @@ def _find_folder(name: str, folder: Path, *, weights: bool) -> str:
     if not _holds_model(folder) and (weights or not _holds_words(folder)):
         inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
         remedy = f"name one of the folders in it ({', '.join(inside)})" if inside else "train and save one first"
-        raise AssetError(f"{name!r} holds no saved model (no {CONFIG_FILE}): {remedy}.")
+        raise AssetError(f"{name!r} holds no saved model (no {CONFIG_FILE} that names a model_type): {remedy}.")
     return str(folder)
 
 
 def _holds_model(folder: Path) -> bool:
     """Return whether a model lies here; the `config.json` of a run, which names no model_type, is none."""
     file = folder / CONFIG_FILE
-    return (folder / ADAPTER_FILE).exists() or (file.exists() and "model_type" in read_json(file))
+    return (folder / ADAPTER_FILE).exists() or (file.exists() and "model_type" in _read_part(file))
+
+
+def _read_part(file: Path) -> dict:
+    """Return the content of a model's JSON file. Raises `AssetError` for one that is damaged."""
+    try:
+        content = read_json(file)
+    except ValueError:  # no JSON, or no UTF-8
+        content = None
+    if not isinstance(content, dict):
+        raise AssetError(f"{file} is damaged (no JSON object): copy the model's folder again.")
+    return content
 
 
 def _holds_words(folder: Path) -> bool:
@@ -93,7 +111,7 @@ def _read_config(location: str, revision: str | None, *, required: bool) -> dict
 
     if Path(location).is_dir():
         file = Path(location) / CONFIG_FILE
-        return read_json(file) if file.exists() else {}
+        return _read_part(file) if file.exists() else {}
     try:
         return PreTrainedConfig.get_config_dict(location, revision=revision)[0]
     except OSError:
@@ -103,7 +121,8 @@ def _read_config(location: str, revision: str | None, *, required: bool) -> dict
 
 
 def load_tokenizer(model: str | Path, *, revision: str | None = None):
-    """Return the tokenizer of `model`, ready to pad on the right; without a pad token it pads with its end token.
+    """Return the tokenizer of `model`, ready to pad on the right; without a pad token that the model has a vector for,
+    it pads with its end token.
 
     Its `model_max_length` is what the model can read, in tokens. Raises `AssetError` for a folder without a tokenizer,
     of which the libraries would make one that knows no word.
@@ -131,7 +150,8 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
             f"The tokenizer of {str(model)!r} knows no word: copy that of the model that it was made from."
         )
     tokenizer.padding_side = "right"
-    if tokenizer.pad_token_id is None:
+    tokenizer.embedding_rows = rows = origin.config.get("vocab_size")
+    if tokenizer.pad_token_id is None or (rows and tokenizer.pad_token_id >= rows):  # added to the tokenizer alone
         tokenizer.pad_token = tokenizer.eos_token
     limit = count_positions(origin.config)
     if limit:
@@ -142,6 +162,6 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
 def count_positions(config: dict) -> int | None:
     """Return how many tokens a model with this `config.json` can read; None if it does not say."""
     positions = config.get("max_position_embeddings") or config.get("n_positions")
-    if positions and any(kind in str(config.get("model_type")) for kind in ("roberta", "mpnet", "camembert")):
+    if positions and any(kind in str(config.get("model_type")) for kind in COUNT_FROM_PADDING):
         positions -= (config.get("pad_token_id") or 0) + 1  # they count from behind the pad token's number
     return positions

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from helpers.device import Device
+from helpers.exceptions import SettingError
 from helpers.models.adapters import (
     add_lora,
     merge_lora,
@@ -41,7 +42,7 @@ def load_classifier(
     """
     for name, value, allowed in (("method", method, METHODS), ("pooling", pooling, HEADS)):
         if value not in allowed:
-            raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
+            raise SettingError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
     origin = find_origin(model, revision=revision)
     new = {"multilabel": multilabel, "dropout": dropout, "rank": rank, "targets": targets, "seed": seed}
     classifier = _build(origin, model, label_names, method, pooling=pooling, device=device, **new)

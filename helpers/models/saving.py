@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
 from helpers.exceptions import AssetError
 from helpers.files import atomic_folder, read_json, write_json
@@ -32,6 +33,7 @@ def save(
     """
     config = classifier.config
     if max_length:
+        max_length = min(max_length, tokenizer.model_max_length)  # what the model reads
         config.text_max_length = max_length
     if thresholds is not None:
         config.thresholds = [float(cut) for cut in np.broadcast_to(thresholds, config.num_labels)]
@@ -143,7 +145,7 @@ def load_adapter(origin: Origin, *, device: Device | None, trainable: bool = Fal
     for setting in ("text_max_length", "thresholds"):
         if setting in origin.config:
             setattr(config, setting, origin.config[setting])
-    with quiet_peft():
+    with quiet_peft(), explain_hub_errors(origin.name, origin.location):
         return keep_training_in_fp32(
             PeftModel.from_pretrained(classifier, origin.location, revision=origin.revision, is_trainable=trainable)
         )

@@ -9,16 +9,18 @@ from torch import nn
 
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device, find_device
-from helpers.exceptions import AssetError
+from helpers.exceptions import AssetError, SettingError
 from helpers.models.adapters import four_bit_config
 from helpers.models.classifier import (
     POOLINGS,
     TextClassifier,
     backbone_prefix,
     final_layer,
+    find_pooler,
     head_parts,
+    let_through,
+    prepare,
     set_labels,
-    use_byte_dropout,
 )  # fmt: skip
 from helpers.models.origins import OWN_HEAD, Origin, find_origin, load_tokenizer
 
@@ -39,6 +41,7 @@ def read_config(origin: Origin, *, dropout: float | None = None):
     else:
         with explain_hub_errors(origin.name, origin.location):  # code that comes with a model is never run
             config = AutoConfig.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False)
+    _require_reader(origin, config)
     values = dict.fromkeys(ATTENTION_DROPOUTS, 0.0)
     values |= {} if dropout is None else dict.fromkeys((*HIDDEN_DROPOUTS, *HEAD_DROPOUTS), dropout)
     for name, value in values.items():
@@ -46,6 +49,14 @@ def read_config(origin: Origin, *, dropout: float | None = None):
             setattr(config, name, value)
     config.use_cache = False
     return config
+
+
+def _require_reader(origin: Origin, config) -> None:
+    """Refuse an architecture that reads no texts: pictures or sound, say."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    if getattr(MODEL_MAPPING.get(type(config), None), "main_input_name", "input_ids") != "input_ids":
+        raise AssetError(f"{origin.name!r} is no model for texts ({config.model_type}): choose another.")
 
 
 def count_weights(model: str, *, revision: str | None = None) -> int:
@@ -103,19 +114,6 @@ def native_poolings(config) -> tuple[str, ...]:
     return ("cls",) if find_pooler(model) else ("last",) if hasattr(model, "score") else ()
 
 
-def find_pooler(model: nn.Module) -> nn.Linear | None:
-    """Return the square matrix of BERT's pooling layer, which its classifier applies to the first token's vector."""
-    return getattr(getattr(model.base_model, "pooler", None), "dense", None)
-
-
-def let_through(pooler: nn.Linear) -> None:
-    """Make the layer the identity, in place: the head then reads the first token's vector itself (in tanh, which hardly
-    bends it). Better than random numbers, and than numbers that were trained for another purpose."""
-    with torch.no_grad():
-        pooler.weight.copy_(torch.eye(len(pooler.weight)))
-        pooler.bias.zero_()
-
-
 def keeps_head(origin: Origin, pooling: str) -> bool:
     """Return whether a head that was trained already reads texts as `pooling` wants it, and so can stay."""
     if origin.kind == "classifier":
@@ -133,7 +131,7 @@ def load_whole(
     config, how = read_config(origin, dropout=dropout), {"device": device, "frozen": frozen, "four_bit": four_bit}
     if origin.kind == "pooled":
         if four_bit or not keeps_head(origin, pooling):
-            raise ValueError(
+            raise SettingError(
                 f"{origin.name!r} was trained with pooling={origin.pooling!r}, and goes on with it and in full precision "
                 "only: leave pooling out, and use method='lora' for 'qlora'."
             )
@@ -146,7 +144,7 @@ def load_whole(
     if kept or pooling in ("auto", "native") or pooling in native_poolings(config):
         if hasattr(config, "classifier_pooling") and pooling in POOLINGS:
             config.classifier_pooling = pooling
-        classifier, missing = load_native(origin, config, **how)
+        classifier, missing = load_native(origin, config, new_head=not kept, **how)
         if kept and missing:
             raise AssetError(f"{origin.name!r} lacks weights of its head ({min(missing)}): it is no whole classifier.")
         if not kept:
@@ -164,8 +162,11 @@ def load_whole(
     return prepare(classifier, device), []
 
 
-def load_native(origin: Origin, config, *, device: Device | None, frozen: bool = False, four_bit: bool = False):
-    """Return the architecture's own classifier, and the names of the weights that the origin did not hold.
+def load_native(
+    origin: Origin, config, *, device: Device | None, new_head: bool = False, frozen: bool = False, four_bit: bool = False
+):  # fmt: skip
+    """Return the architecture's own classifier, and the names of the weights that the origin did not hold. A head that will
+    be a new one may have another shape there: that of a model for names in texts, say.
     Raises `AssetError` if any of them belongs to the backbone; a pooling layer on top of it may be new."""
     from transformers import AutoModelForSequenceClassification
 
@@ -177,9 +178,10 @@ def load_native(origin: Origin, config, *, device: Device | None, frozen: bool =
     how = _loading_options(native_class(config), device, frozen=frozen, keep=keep if four_bit else None)
     with explain_hub_errors(origin.name, origin.location), quiet_loading():
         model, found = AutoModelForSequenceClassification.from_pretrained(
-            origin.location, revision=origin.revision, config=config, **how
+            origin.location, revision=origin.revision, config=config, ignore_mismatched_sizes=new_head, **how
         )
-    _require_backbone(origin, found["missing_keys"], backbone_prefix(model))
+    unlike = [name for name, *_ in found["mismatched_keys"]]
+    _require_backbone(origin, [*found["missing_keys"], *unlike], backbone_prefix(model))
     if hasattr(model, "score"):
         model.config.pad_token_id = _find_pad_id(origin, config)
     return prepare(model, device), found["missing_keys"]
@@ -244,13 +246,3 @@ def load_pooled(origin: Origin, config, *, device: Device | None) -> TextClassif
         except RuntimeError as error:
             raise AssetError(f"The weights of {origin.name!r} do not fit its config.json: copy it anew.") from error
     return prepare(classifier, device)
-
-
-def prepare(classifier: nn.Module, device: Device | None) -> nn.Module:
-    """Return `classifier`, in place made ready: faster dropout on a CPU, 4-bit weights that keep their scales."""
-    if device is not None and device.kind == "cpu":
-        use_byte_dropout(classifier)
-    for module in classifier.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):  # bitsandbytes would round the scales of 4-bit weights, for
-            module.support_avx512bf16_for_cpu = False  # good, at the first evaluation on a CPU with AVX-512 BF16
-    return classifier

@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from helpers.exceptions import SettingError
 from helpers.files import atomic_path
 from helpers.models.batches import EncodedTexts
 from helpers.models.classifier import label_names, pooling_of
@@ -117,7 +118,7 @@ def load_checkpoint(folder: Path, settings: dict, accelerator, model, optimizer)
     """
     seen = accelerator.reduce(torch.tensor(float((folder / STATE).exists()), device=accelerator.device), "sum")
     if 0 < seen < accelerator.num_processes:
-        raise ValueError(
+        raise SettingError(
             f"{folder} is there for {seen:.0f} of {accelerator.num_processes} processes: let all machines share the "
             "disk that COURSE_RUNS names."
         )
@@ -130,7 +131,7 @@ def load_checkpoint(folder: Path, settings: dict, accelerator, model, optimizer)
     # A loss that failed, as in notebook 03, may be mended; the weights are replaced by the checkpoint's in any case.
     differing = [name for name in differing if name not in ("loss", "first weights")]
     if differing:
-        raise ValueError(
+        raise SettingError(
             f"{folder} holds an unfinished run with other settings ({', '.join(differing)}): give this one another "
             "run_name, set them back, or pass resume=False to throw the unfinished run away."
         )
@@ -159,7 +160,7 @@ def _read_checkpoint(folder: Path) -> tuple[TrainingState, dict[str, torch.Tenso
         file = folder / BEST
         return state, tensors, load_file(file) if state.history else {}
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is not a readable checkpoint: pass resume=False to start over.") from error
+        raise SettingError(f"{file} is not a readable checkpoint: pass resume=False to start over.") from error
 
 
 def _restore_random_numbers(states: dict[str, torch.Tensor], accelerator) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from helpers.exceptions import SettingError
 from helpers.models.batches import make_batches
 from helpers.models.classifier import ParameterCount
 
@@ -53,19 +54,19 @@ class TrainingConfig:
             value = getattr(self, name)
             optional = name in ("max_tokens", "patience", "checkpoint_steps")
             if not (optional and value is None) and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name}={value!r}: it must be a whole number of at least 1.")
+                raise SettingError(f"{name}={value!r}: it must be a whole number of at least 1.")
         for name, known in (("metric", METRICS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(known)}.")
+                raise SettingError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(known)}.")
         for name, lowest in (("weight_decay", 0.0), ("seed", 0)):
             if not getattr(self, name) >= lowest:
-                raise ValueError(f"{name}={getattr(self, name)!r}: it must not be negative.")
+                raise SettingError(f"{name}={getattr(self, name)!r}: it must not be negative.")
         if not self.clip_norm > 0:
-            raise ValueError(f"clip_norm={self.clip_norm!r}: it must be above 0; 1.0 is usual.")
+            raise SettingError(f"clip_norm={self.clip_norm!r}: it must be above 0; 1.0 is usual.")
         if not 0 < self.learning_rate < 1:
-            raise ValueError(f"learning_rate={self.learning_rate!r}: it must lie between 0 and 1; try 2e-5 to 2e-4.")
+            raise SettingError(f"learning_rate={self.learning_rate!r}: it must lie between 0 and 1; try 2e-5 to 2e-4.")
         if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup={self.warmup!r}: it must be at least 0 and below 1.")
+            raise SettingError(f"warmup={self.warmup!r}: it must be at least 0 and below 1.")
 
 
 @dataclass(frozen=True)

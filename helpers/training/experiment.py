@@ -15,6 +15,7 @@ from helpers.data.tables import SPLITS
 from helpers.device import Device
 from helpers.evaluation.metrics import probabilities
 from helpers.evaluation.scores import Scores, score
+from helpers.exceptions import SettingError
 from helpers.files import write_json
 from helpers.models.adapters import merge_lora
 from helpers.models.batches import encode_split
@@ -54,9 +55,9 @@ class Recipe:
         """Refuse what cannot work, before any work is done."""
         for name, allowed in (("method", METHODS), ("pooling", HEADS)):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(allowed)}.")
+                raise SettingError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(allowed)}.")
         if not isinstance(self.max_length, int) or self.max_length < 4:
-            raise ValueError(f"max_length={self.max_length!r}: it must be a whole number of at least 4 tokens.")
+            raise SettingError(f"max_length={self.max_length!r}: it must be a whole number of at least 4 tokens.")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.data.duplicates import normalise
 from helpers.evaluation.metrics import decide, fast_score, probabilities
 from helpers.evaluation.thresholds import KINDS, tune_thresholds
-from helpers.exceptions import DataError
+from helpers.exceptions import DataError, SettingError
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def make_folds(
 
     labels = np.asarray(labels).astype(np.int64)
     if not 2 <= folds <= len(labels):
-        raise ValueError(f"folds={folds}: use at least 2, and no more than there are rows ({len(labels)}).")
+        raise SettingError(f"folds={folds}: use at least 2, and no more than there are rows ({len(labels)}).")
     groups = pd.factorize(pd.Series(list(texts)).map(normalise))[0]
     kinds = pd.DataFrame(labels).groupby(groups).first().to_numpy()  # (distinct texts, labels)
     for name, count in zip(label_names, kinds.sum(axis=0), strict=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from helpers.device import Device, find_device
-from helpers.exceptions import TrainingError
+from helpers.exceptions import SettingError, TrainingError
 from helpers.models.batches import EncodedTexts, collate, cut_by_tokens
 from helpers.training.checkpoints import TrainingState
 from helpers.training.config import TrainingConfig, TrainingResult, is_out_of_patience, learning_rate_at, set_rate
@@ -67,7 +67,9 @@ def accumulate_gradients(run: Session, rows, loss_function) -> float:
     for number, part in enumerate(passes, start=1):
         with accelerator.no_sync(model) if number < len(passes) else contextlib.nullcontext():
             batch = collate(train, part, accelerator.device)
-            logits = model(batch["input_ids"], batch["attention_mask"]).logits  # (batch, labels)
+            logits = model(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).logits  # (batch, labels)
             # The loss in fp32: bf16 has three digits, too few for a logarithm of a small probability.
             loss = loss_function(logits.float(), batch["labels"]) * (len(part) / len(rows) if len(mine) else 0.0)
             accelerator.backward(loss * accelerator.num_processes)
@@ -80,14 +82,14 @@ def require_labels(classifier, *encoded: EncodedTexts) -> None:
     rows = classifier.config.num_labels
     for labels in (part.labels for part in encoded):
         if labels is None or len(labels) == 0:
-            raise ValueError("There is nothing to learn from: give encoded texts with labels.")
+            raise SettingError("There is nothing to learn from: give encoded texts with labels.")
         if labels.ndim == 2 and labels.shape[1] != rows:
-            raise ValueError(
+            raise SettingError(
                 f"The labels have {labels.shape[1]} columns, the classifier {rows}: build it with their names."
             )
         if labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < rows:
             wrong = labels.min() if labels.min() < 0 else labels.max()
-            raise ValueError(f"There is a label {wrong}: this classifier's labels are numbered from 0 to {rows - 1}.")
+            raise SettingError(f"There is a label {wrong}: this classifier's labels are numbered from 0 to {rows - 1}.")
 
 
 def require_finite(loss: float, state: TrainingState, config: TrainingConfig) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid
 
+from helpers.exceptions import SettingError
+
 LOSSES = ("bce", "sqrt_pos_weight", "pos_weight", "focal", "asymmetric")
 
 
@@ -63,7 +65,7 @@ def asymmetric_loss(gamma_positive: float, gamma_negative: float, margin: float 
 def make_loss(name: str, labels: np.ndarray) -> Callable:
     """Return the loss called `name`, one of `LOSSES`, with weights counted from the training `labels`."""
     if name not in LOSSES:
-        raise ValueError(f"loss={name!r} is unknown: use one of {', '.join(LOSSES)}.")
+        raise SettingError(f"loss={name!r} is unknown: use one of {', '.join(LOSSES)}.")
     if name == "focal":
         loss = asymmetric_loss(2.0, 2.0)
     elif name == "asymmetric":

@@ -79,7 +79,7 @@ def count_activation_bytes(classifier: nn.Module, batch: dict[str, torch.Tensor]
 
 def _compute_loss(classifier: nn.Module, batch: dict[str, torch.Tensor], device: Device | None) -> torch.Tensor:
     with autocast(device):
-        logits = classifier(batch["input_ids"], batch["attention_mask"]).logits
+        logits = classifier(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         return default_loss(logits.float(), batch["labels"])
 
 

@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import reduce
 
 from helpers.device import Device
+from helpers.exceptions import SettingError
 from helpers.models.batches import EncodedTexts, select_rows
 from helpers.models.predict import predict_logits
 
@@ -26,7 +27,7 @@ def make_accelerator(device: Device, tracker: str | None, run_folder: str | Path
     if tracker == "wandb":
         os.environ.setdefault("WANDB_MODE", "offline")
     if tracker and not run_folder:
-        raise ValueError(f"tracker={tracker!r} needs a run_folder to write to.")
+        raise SettingError(f"tracker={tracker!r} needs a run_folder to write to.")
     # One kernel may train at several precisions, and on a GPU and a CPU in turn; Accelerate would keep the first ones.
     elsewhere = PartialState._shared_state != {} and PartialState().device.type != device.kind
     AcceleratorState._reset_state(reset_partial_state=elsewhere)

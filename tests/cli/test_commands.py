@@ -14,6 +14,7 @@ from tiny import LABELS, build_model, toy_texts
 from helpers.assets.defaults import list_parameters
 from helpers.cli import main
 from helpers.cli.app import app
+from helpers.exceptions import SettingError
 from helpers.files import ROOT
 from helpers.models import find_defaults
 from helpers.runs import LIBRARIES
@@ -79,13 +80,41 @@ def test_train_says_what_it_did_and_leaves_a_complete_run_folder(trained):
     run = folder / "runs" / "cli" / "my-tiny-seed0"
     assert f"run folder: {run}" in output
     assert {path.name for path in run.iterdir()} == {
-        ".lock", "config.json", "figures", "history.csv", "metrics.json", "model", "predictions.csv",
+        ".lock", "config.json", "figures", "history.csv", "metrics.json", "model", "parameters.json", "predictions.csv",
     }  # fmt: skip
     record = json.loads((run / "metrics.json").read_text())
     assert record["accuracy"] > 0.7
     assert record["sizes"] == {"train": 120, "validation": 15, "test": 15}
     assert set(record["libraries"]) == set(LIBRARIES)
     assert len((run / "history.csv").read_text().splitlines()) == 1 + 12
+
+
+def run_names(tmp_path):
+    return sorted(path.name for path in (tmp_path / "runs" / "cli").iterdir())
+
+
+def test_a_second_dataset_of_the_same_name_does_not_replace_the_first_run(tiny_model, command, tmp_path):
+    options = ["--model", tiny_model, "--text-column", "message", "--label-column", "mood", "--epochs", "1"]
+    for name, rows in (("a", own_rows(30)), ("b", own_rows(45)), ("a", own_rows(30))):
+        (tmp_path / name).mkdir(exist_ok=True)
+        data = write_csv(tmp_path / name / "train.csv", rows)
+        status, out, err = command("train", "--dataset", data, *options, "--max-length", "24")
+        assert (status, err) == (0, "")
+        assert ("is a run with other settings (dataset, data), which stays" in out) == (name == "b")
+    assert run_names(tmp_path) == ["train-tiny-seed0", "train-tiny-seed0-2"]
+    sizes = [
+        json.loads((tmp_path / f"runs/cli/{name}/metrics.json").read_text())["sizes"] for name in run_names(tmp_path)
+    ]
+    assert [sum(each.values()) for each in sizes] == [30, 45]
+    asked = ["train", "--dataset", tmp_path / "b" / "train.csv", *options, "--max-length", "24"]
+    says = "holds a run with other settings (dataset, data), whose result would be lost: choose another run_name"
+    one_sentence(command(*asked, "--run-name", "train-tiny-seed0"), says=says)
+
+
+def test_a_file_name_in_any_script_names_the_run(tiny_model, command, tmp_path):
+    data = write_csv(tmp_path / "тексты.csv", own_rows(30), ("text", "label"))
+    status, _, err = command("train", "--model", tiny_model, "--dataset", data, "--epochs", "1", "--max-length", "24")
+    assert (status, err, run_names(tmp_path)) == (0, "", ["тексты-tiny-seed0"])
 
 
 def test_evaluate_gives_the_scores_that_train_gave(trained, command):
@@ -153,13 +182,13 @@ def test_predict_warns_of_a_text_that_was_cut(trained, command):
 
 def test_predict_from_an_empty_pipe_fails(trained, command):
     status, out, err = command("predict", "--run", trained[0] / "runs/cli/my-tiny-seed0", stdin="")
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert err.startswith("Error: No text came")
 
 
 def one_sentence(outcome, *, says):
     status, out, err = outcome
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert err.startswith("Error: ") and err.count("\n") == 1 and "Traceback" not in err
     assert says in err
 
@@ -268,7 +297,7 @@ def test_a_model_by_its_short_name_brings_its_settings(command, tmp_path, monkey
 
     def train_run(corpus, recipe, folder, **others):
         asked.update(vars(recipe) | vars(recipe.training) | others)
-        raise ValueError("enough.")
+        raise SettingError("enough.")
 
     monkeypatch.setattr("helpers.training.train_run", train_run)
     data = write_csv(tmp_path / "my.csv", own_rows(60))
@@ -349,12 +378,30 @@ def test_a_head_that_knows_none_of_the_labels_is_replaced_and_that_is_said(train
     assert (status, err) == (0, "") and "knows none of these labels: its head is replaced by a new one." in out
 
 
-def test_a_length_that_the_model_cannot_read_is_refused_before_training(tiny_model, command, tmp_path):
-    table = write_csv(tmp_path / "my.csv", own_rows(30))
-    options = ["--text-column", "message", "--label-column", "mood", "--max-length", "129"]
-    outcome = command("train", "--model", tiny_model, "--dataset", table, *options)
-    one_sentence(outcome, says="max_length=129: this model reads at most 128 tokens. Set max_length to 128 or less")
-    assert not (tmp_path / "runs").exists()
+@pytest.mark.parametrize("where", ["train.csv", "test.csv"])
+def test_a_length_that_the_model_cannot_read_is_cut_before_training(tiny_model, command, tmp_path, where):
+    """With a text that is longer than the model reads, in train or in test alone; said once."""
+    from helpers.models.batches import fit_length
+
+    fit_length.cache_clear()
+    (tmp_path / "data").mkdir()
+    for name, rows in (("train.csv", own_rows(45)), ("test.csv", own_rows(90)[45:60])):
+        write_csv(
+            tmp_path / "data" / name, [*rows, ("glad0 " * 900, "glad")] if name == where else rows, ("text", "label")
+        )
+    asked = ["train", "--model", tiny_model, "--dataset", tmp_path / "data", "--epochs", "1", "--max-length", "1024"]
+    status, out, err = command(*asked, "--run-name", "long")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == "max_length=1024: this model reads at most 128 tokens, so texts are cut there."
+    assert out.count("max_length=1024") == 1
+    run = tmp_path / "runs/cli/long"
+    record, config = (json.loads((run / name).read_text()) for name in ("metrics.json", "model/config.json"))
+    assert (record["max_length"], record["truncated"], config["text_max_length"]) == (
+        128,
+        int(where == "test.csv"),
+        128,
+    )
+    assert command("predict", "--run", run, "glad0 " * 900)[0] == 0
 
 
 @pytest.mark.parametrize("kept", [("config.json", "model.safetensors")])
@@ -373,7 +420,7 @@ def test_what_fails_after_training_says_where_the_model_is(tiny_model, command, 
     from helpers.training import experiment
 
     def fail(*_, **__):
-        raise ValueError("the disk of the figures is gone.")
+        raise SettingError("the disk of the figures is gone.")
 
     monkeypatch.setattr(experiment, "complete_run", fail)
     table = write_csv(tmp_path / "my.csv", own_rows(30))
@@ -381,7 +428,7 @@ def test_what_fails_after_training_says_where_the_model_is(tiny_model, command, 
     status, _, err = command("train", "--model", tiny_model, "--dataset", table, *options, "--run-name", "kept")
     folder = tmp_path / "runs/cli/kept/model"
     assert (status, err.splitlines()) == (
-        1,
+        2,
         ["Error: the disk of the figures is gone.", f"Nothing that was trained is lost: the model is in {folder}."],
     )
     assert command("predict", "--model", folder, "calm1 calm2")[0] == 0

@@ -83,7 +83,7 @@ def test_the_competition_s_score_is_shown_with_the_entry(command):
 )
 def test_an_unknown_name_is_one_sentence_with_near_names(command, name, says):
     status, out, err = command("zoo", name)
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert says in err and err.count("\n") == 1
 
 
@@ -108,4 +108,4 @@ def test_fetch_says_in_one_sentence_why_a_model_did_not_come(command, monkeypatc
         raise AssetError(f"{name!r} is gated.")
 
     monkeypatch.setattr("helpers.assets.fetch.prefetch_from_hub", refuse)
-    assert command("fetch", "gemma") == (1, "", "Error: 'gemma' is gated.\n")
+    assert command("fetch", "gemma") == (2, "", "Error: 'gemma' is gated.\n")

@@ -26,7 +26,7 @@ from helpers.course.notebooks import (
     run_headless,
     summary_lines,
 )
-from helpers.files import ROOT
+from helpers.files import ROOT, read_json
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 PARAMETERS = "seed = 0  # of the random numbers\nmodel = None  # which one"
@@ -277,10 +277,46 @@ def test_run_of_good_notebooks_succeeds(folder, tmp_path):
     assert '"seed": 7' in (tmp_path / "runs" / "01_good" / "first" / "metrics.json").read_text()
 
 
+SHOWING = """
+import json, os
+from pathlib import Path
+
+folder = Path(os.environ["COURSE_RUNS"]) / "01_good" / "first"
+folder.mkdir(parents=True, exist_ok=True)
+record = {"notebook": "01_good", "model": model, "accuracy": 0.75, "f1_macro": 0.5, "seed": seed}
+(folder / "metrics.json").write_text(json.dumps(record))
+"""
+# As COMMAND, but where runs go is left to COURSE_RUNS.
+ELSEWHERE = "\n".join(line for line in COMMAND.splitlines() if "run_headless" not in line)
+
+
+def test_paths_are_those_of_the_user_s_folder_and_course_runs_is_kept(folder, tmp_path):
+    cells = [new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}), new_code_cell(SHOWING)]
+    write(folder / "01_good.ipynb", *cells)
+    (tmp_path / "here" / "my model").mkdir(parents=True)
+    command = [sys.executable, "-c", ELSEWHERE, str(folder), "unused", "run", "01", "-p", "model=my model"]
+    environment = os.environ | {"COURSE_RUNS": "own runs", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path / "here", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    record = read_json(tmp_path / "here" / "own runs" / "01_good" / "first" / "metrics.json")
+    assert record["model"] == str(tmp_path / "here" / "my model")
+    assert (tmp_path / "here" / "own runs" / "01_good" / "01_good.ipynb").exists()
+    assert not (folder / "own runs").exists()
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [("AssetError('there is no such file.')", 2), ("ValueError('of a library')", 1)],
+)
+def test_the_status_of_a_run_says_whose_the_fault_is(folder, tmp_path, error, status):
+    write(folder / "01_good.ipynb", new_code_cell(f"from helpers.exceptions import AssetError\nraise {error}"))
+    assert run_command(folder, tmp_path / "runs", "run", "01").returncode == status
+
+
 def test_unknown_notebook_on_the_command_line_is_one_sentence():
     command = [sys.executable, "-m", "helpers", "parameters", "99"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: There is no notebook '99': use one of ")
     assert len(done.stderr.splitlines()) == 1
 
@@ -295,7 +331,7 @@ def test_unknown_notebook_on_the_command_line_is_one_sentence():
 )
 def test_malformed_parameter_on_the_command_line_is_one_sentence(pair, words, folder, tmp_path):
     done = run_command(folder, tmp_path / "runs", "run", "01", "-p", pair)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(words)
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()

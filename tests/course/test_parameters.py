@@ -13,6 +13,8 @@ from helpers.assets.defaults import read_notebook, read_parameters
 from helpers.course.notebooks import find_notebooks
 from helpers.course.parameters import check_parameters, choose
 from helpers.exceptions import AssetError
+from helpers.models import find_defaults
+from helpers.runs import finish_run
 
 # name: values that cannot work
 BAD = {
@@ -109,6 +111,45 @@ def test_what_was_chosen_names_device_and_tracking_as_well(tmp_path, monkeypatch
         "no",
     )
     assert chosen.tracking == {"resume": False, "tracker": None, "tracker_project": "tests"}
+
+
+@pytest.mark.parametrize(
+    "given, name",
+    [
+        ({}, "laptop-seed0"),
+        ({"model": "minilm", "dataset": "moments", "seed": 3}, "laptop-seed3"),  # the profile's own, by another name
+        ({"dataset": "тексты.csv"}, "laptop-тексты-seed0"),
+        ({"dataset": "a/train.csv", "model": "Qwen3-0.6B"}, "laptop-train-Qwen3-0.6B-seed0"),
+    ],
+    ids=str,
+)
+def test_the_default_name_of_a_run_tells_data_and_model(tmp_path, monkeypatch, given, name):
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    if "csv" in given.get("dataset", ""):
+        (tmp_path / given["dataset"]).parent.mkdir(exist_ok=True)
+        (tmp_path / given["dataset"]).write_text("text,label\n")
+    if given.get("model") == "Qwen3-0.6B":
+        (tmp_path / "Qwen3-0.6B").mkdir()
+    assert choose("01_modernbert_tutorial", {"profile": "laptop", **given}, find_defaults).run_name == name
+
+
+def test_two_datasets_of_one_name_are_two_runs(tmp_path, monkeypatch, capsys):
+    """Also the same file with another content. What was finished stays, and is said in one line."""
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
+    names = []
+    for number, content in enumerate(("a,b\n", "a,b\n", "c,d\n")):
+        (tmp_path / "train.csv").write_text(content)
+        chosen = choose("00_start_here", {"profile": "laptop", "dataset": str(tmp_path / "train.csv")})
+        finish_run(chosen.run_folder, {"accuracy": number})
+        names.append(chosen.run_name)
+    assert names == ["laptop-train-seed0", "laptop-train-seed0", "laptop-train-seed0-2"]
+    assert capsys.readouterr().out == (
+        "laptop-train-seed0 is a run with other settings (data), which stays: this one is called laptop-train-seed0-2.\n"
+    )
+    (tmp_path / "train.csv").write_text("e,f\n")
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(data\), whose result would be lost"):
+        choose("00_start_here", {"profile": "laptop", "dataset": str(tmp_path / "train.csv"), "run_name": names[0]})
 
 
 class Notebook:

@@ -52,7 +52,7 @@ def bands(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["first", "2024-01-31_lr2e-4", "v1.0", "A"])
+@pytest.mark.parametrize("name", ["first", "2024-01-31_lr2e-4", "v1.0", "A", "тексты", "评论-2"])
 def test_run_folder_is_made_where_course_runs_says(name, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
     folder = runs.open_run_folder("01_test", name)
@@ -61,11 +61,107 @@ def test_run_folder_is_made_where_course_runs_says(name, tmp_path, monkeypatch):
     assert runs.open_run_folder("01_test", name) == folder  # a resumed run opens it again
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "/tmp/x", ".hidden", "-p", "a b", "a\n", "é"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a\\b", "/tmp/x", ".hidden", "-p", "a b", "a\n", "_a", "😀"]
+)
 def test_run_name_that_could_leave_the_folder_is_refused(name, tmp_path):
     with pytest.raises(ValueError, match=r"run_name=.*use letters"):
         runs.open_run_folder("01_test", name, runs=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name, short",
+    [
+        ("a/train.csv", "train"),
+        ("DATA.CSV", "DATA"),
+        ("my_texts.jsonl.gz", "my-texts"),
+        ("тексты.csv", "тексты"),
+        ("评论.csv", "评论"),
+        ("😀.csv", "data"),
+        ("Qwen3-0.6B", "Qwen3-0.6B"),
+        ("Qwen/Qwen3-0.6B-Base", "Qwen3-0.6B-Base"),
+        ("owner/name:emotion", "name-emotion"),
+        ("runs/cli/base/model", "base"),
+        ("out/checkpoint-500/", "checkpoint-500"),
+        ("/", "data"),
+        ("字" * 80 + ".csv", "字" * 16),  # of three bytes each
+    ],
+)
+def test_a_run_s_name_holds_what_tells_data_and_models_apart(name, short):
+    assert runs.shorten_name(name) == short
+    runs.check_run_name(short)
+
+
+SETTINGS = {"model": "tiny", "seed": 0, "epochs": 2, "max_tokens": None, "resume": True}
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """The folder of a finished run called "mine" with SETTINGS."""
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
+    folder = runs.open_run_folder("01_test", "mine", SETTINGS)
+    runs.finish_run(folder, {"accuracy": 0.5})
+    return folder
+
+
+def test_a_finished_run_of_other_settings_is_not_overwritten(finished):
+    says = (
+        r"mine holds a run with other settings \(seed, epochs\), .*: choose another run_name, or delete the folder\.$"
+    )
+    with pytest.raises(ValueError, match=says):
+        runs.open_run_folder("01_test", "mine", SETTINGS | {"epochs": 3, "seed": 1})
+    assert json.loads((finished / "metrics.json").read_text()) == {"accuracy": 0.5}
+    assert json.loads((finished / "parameters.json").read_text()) == SETTINGS
+
+
+def test_a_trained_model_is_a_result_too(finished):
+    (finished / "metrics.json").unlink()
+    (finished / "model").mkdir()
+    (finished / "model" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"other settings \(seed\)"):
+        runs.open_run_folder("01_test", "mine", SETTINGS | {"seed": 1})
+
+
+@pytest.mark.parametrize("change", [{}, {"resume": False}, {"max_tokens": 256}, {"run_name": "mine"}], ids=str)
+def test_the_same_run_may_be_done_again(finished, change):
+    assert runs.open_run_folder("01_test", "mine", SETTINGS | change) == finished
+    assert runs.number_name("01_test", "mine", SETTINGS | change) == ("mine", None)
+    runs.finish_run(finished, {})
+
+
+def test_a_folder_in_which_nothing_would_be_lost_is_taken(finished):
+    (finished / "metrics.json").unlink()
+    other = SETTINGS | {"seed": 1}
+    assert runs.number_name("01_test", "mine", other) == ("mine", None)
+    assert runs.open_run_folder("01_test", "mine", other) == finished
+    assert json.loads((finished / "parameters.json").read_text()) == other
+    runs.finish_run(finished, {})
+
+
+def test_a_default_name_that_is_taken_gets_the_next_number_and_keeps_it(finished):
+    other, third = SETTINGS | {"seed": 1}, SETTINGS | {"seed": 2}
+    name, said = runs.number_name("01_test", "mine", other)
+    assert (name, said) == (
+        "mine-2", "mine is a run with other settings (seed), which stays: this one is called mine-2."
+    )  # fmt: skip
+    runs.finish_run(runs.open_run_folder("01_test", name, other), {})
+    assert runs.number_name("01_test", "mine", other)[0] == "mine-2", "the same run again"
+    assert runs.number_name("01_test", "mine", third)[0] == "mine-3"
+
+
+def test_an_unfinished_run_of_other_settings_is_numbered_past_and_left(finished):
+    (finished / "metrics.json").unlink()
+    (finished / "checkpoint").mkdir()
+    (finished / "checkpoint" / "state.safetensors").write_bytes(b"x")
+    assert runs.number_name("01_test", "mine", SETTINGS)[0] == "mine", "it goes on"
+    assert runs.number_name("01_test", "mine", SETTINGS | {"epochs": 3})[0] == "mine-2"
+
+
+def test_a_result_of_which_no_settings_are_known_is_not_overwritten(finished):
+    (finished / "parameters.json").unlink()
+    with pytest.raises(ValueError, match="other settings \\(which are not known\\)"):
+        runs.open_run_folder("01_test", "mine", SETTINGS)
 
 
 def test_atomic_path_replaces_the_content(tmp_path):

@@ -209,7 +209,7 @@ def test_the_command_refuses_in_one_sentence(runs, tmp_path, monkeypatch, capsys
     before = contents(tmp_path)
     options = [option.replace("IN", str(tmp_path)) for option in options]
     status, out, err = run_command(monkeypatch, capsys, "--run", runs / "single", *options)
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert err.startswith("Error: ") and says in err and err.count("\n") == 1
     assert contents(tmp_path) == before
 
