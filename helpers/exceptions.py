@@ -1,6 +1,14 @@
 """Errors whose message says all that is needed: what is wrong, where, and what to do about it."""
 
 
+def shorten(value, length: int = 60) -> str:
+    """Return `value` for a message: as text on one line, of at most `length` characters, its middle left out if need be."""
+    line = " ".join(str(value).split())
+    if len(line) <= length:
+        return line
+    return f"{line[: length - length // 3 - 1]}…{line[len(line) - length // 3 :]}"
+
+
 class PlainError(Exception):
     """An error whose message says all that is needed: a notebook shows it without the traceback."""
 

@@ -51,7 +51,7 @@ train.__signature__ = make_signature("cli")
 def train_lines(given: dict) -> Iterator[str]:
     """Train as the options `given` say; yield what is to be printed. Nothing is written before all input was checked."""
     from helpers.course.parameters import fill_in
-    from helpers.data import load_data, relabel, take_examples
+    from helpers.data import describe, load_data, relabel, take_examples
     from helpers.device import find_device
     from helpers.models import find_defaults, load_tokenizer, plan_labels
     from helpers.models.batches import require_length
@@ -73,6 +73,7 @@ def train_lines(given: dict) -> Iterator[str]:
         where = {"pooling": recipe.pooling, "revision": recipe.revision}
         plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
         folder = open_run_folder("cli", chosen.run_name or f"{slug}-seed{chosen.seed}")
+    yield describe(corpus)
     yield from corpus.notes
     if plan.kind != "new":
         yield plan.sentence
@@ -93,7 +94,7 @@ def evaluate(
     label_column: str | None = None,
     split: Annotated[str, typer.Option(help="train, validation, test or all")] = "test",
 ):
-    """Score a trained classifier on its run's own data's test split, or on other data."""
+    """Score a trained classifier on its run's own data's test split, or on other data: of a file, on all its rows."""
     columns = {"text_column": text_column, "label_column": label_column}
     scores, notes = evaluate_run(model, dataset=dataset, split=split, **columns)
     print("\n".join([*notes, *score_lines(scores)]))
@@ -102,34 +103,44 @@ def evaluate(
 def evaluate_run(model: str | Path, *, dataset: str | None = None, split: str = "test", **columns):
     """Return the scores and notes of a trained classifier on `split` of its run's own dataset, or of another one.
 
-    `split` may be "all"; `columns` may name text_column and label_column. Another dataset may have fewer labels than the
-    model, but none that the model does not know; labels that are called LABEL_0, LABEL_1, … are taken for the data's.
+    `split` may be "all"; `columns` may name text_column and label_column. Of other data all that is there is scored and
+    nothing set aside, see `load_scored`. They may have fewer labels than the model, but none that the model does not
+    know; labels that are called LABEL_0, LABEL_1, … are taken for the data's.
     Raises `AssetError` for what holds no trained classifier, `DataError` for data that do not fit.
     """
     from datasets import concatenate_datasets
 
-    from helpers.data import SPLITS, load_data
+    from helpers.assets.find import find_dataset
+    from helpers.data import SPLITS, load_data, load_scored
     from helpers.deploy import Predictor
     from helpers.evaluation import score
     from helpers.files import read_json
+    from helpers.models.batches import describe_cut
 
     if split not in (*SPLITS, "all"):
         raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
     predictor = Predictor.load(model)
     own = Path(model) / "config.json"
     config = read_json(own) if own.exists() else {}
-    if dataset is None:
-        if "dataset_location" not in config:
-            raise FileNotFoundError(f"{model} does not say on which data it was trained: name some with --dataset.")
-        dataset = config["dataset_location"]
+    if dataset is None and "dataset_location" not in config:
+        raise FileNotFoundError(f"{model} does not say on which data it was trained: name some with --dataset.")
+    if dataset is None or find_dataset(dataset).location == config.get("dataset_location"):
         columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
-    corpus = load_data(dataset, seed=config.get("training", {}).get("seed", 0), **columns)
-    rows = concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
+        seed = config.get("training", {}).get("seed", 0)  # the same rows are set aside as in training
+        corpus = load_data(config["dataset_location"], seed=seed, **columns)
+        rows = (
+            concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
+        )
+    else:
+        corpus = load_scored(dataset, predictor.label_names, split=split, **columns)
+        rows = corpus.splits["test"]
     labels, names = _in_the_models_order(rows, corpus, predictor)
     notes = list(corpus.notes)
     if names != predictor.label_names:
         notes.append(f"The model calls its labels {', '.join(predictor.label_names)}: taken for {', '.join(names)}.")
-    probability = predictor.predict_probabilities(rows["text"])
+    probability, cut = predictor.predict_with_cut(rows["text"])
+    if note := describe_cut(cut, predictor.max_length):
+        notes.append(note)
     return score(labels, probability, names, thresholds=predictor.thresholds), notes
 
 
@@ -171,7 +182,9 @@ def score_lines(scores: "Scores") -> list[str]:
 def predict(
     model: Run,
     text: Annotated[list[str] | None, typer.Argument(help="without any: from standard input, or asked for")] = None,
-    file: Annotated[Path | None, typer.Option(help="a .csv or .tsv file of any length, also .gz")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="a file of any length: .csv, .tsv, .jsonl, .parquet, .xlsx, .txt")
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="the file's column with the texts")] = None,
     output: Annotated[Path | None, typer.Option(help="a .csv file: the file's columns and the predictions")] = None,
 ):
@@ -204,7 +217,7 @@ def predict_file_lines(predictor: "Predictor", source: Path, target: Path, text_
     from helpers.deploy.bulk import predict_file
 
     report = predict_file(predictor, source, target, text_column=text_column)
-    lines = []
+    lines = list(report.notes)
     if report.blank_rows:
         lines.append(f"Note: {report.blank_rows:,} blank rows were left out.")
     if report.truncated:
