@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from helpers.data.delimited import clean_name
+from helpers.data.names import clean_name
 from helpers.data.tables import Table
 from helpers.exceptions import DataError, shorten
 
@@ -161,7 +161,7 @@ def check_cells(table: Table, column: str, *, whole: bool = True) -> None:
             raise DataError(f"{table.place(row)}: {name!r} is {value}, but must be one text or number.")
     empty = np.flatnonzero(values.isna() | (values.astype(str).str.strip() == ""))
     if len(empty):
-        count = f"{'' if whole else 'at least '}{len(empty)} such rows"
+        count = f"{'' if whole else 'at least '}{len(empty)} such row{'s' * (len(empty) > 1)}"
         raise DataError(f"{table.place(empty[0])}: {name!r} is empty ({count}): fill or delete them.")
 
 

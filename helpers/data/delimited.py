@@ -5,7 +5,6 @@ import csv
 import gzip
 import itertools
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from helpers.data.names import clean_name, name_columns
 from helpers.data.swallowed import Suspects
 from helpers.exceptions import DataError, shorten
 
@@ -183,24 +183,6 @@ def _describe_mark(row: int, is_open: bool) -> str:
         problem = "a quotation mark is not closed, so that the next rows became part of this cell"
         return f"row {row}: {problem}: close it, or write it twice"
     return f"row {row}: a quotation mark stands inside a text in quotation marks: write it twice"
-
-
-def clean_name(cell: str) -> str:
-    """Return a column's name without blanks around it and without invisible characters, such as a byte order mark."""
-    return "".join(c for c in str(cell) if unicodedata.category(c) != "Cf").strip()
-
-
-def name_columns(cells) -> list[str]:
-    """Return a name for every column: cleaned, each once, and a number for one without a name."""
-    names = []
-    for i, cell in enumerate(cells):
-        base = name = clean_name(cell) or f"Unnamed: {i}"
-        for number in itertools.count(1):
-            if name not in names:
-                break
-            name = f"{base}.{number}"
-        names.append(name)
-    return names
 
 
 def read_pieces(path: Path, layout: Layout, piece_rows: int) -> Iterator[pd.DataFrame]:

@@ -92,12 +92,11 @@ def _read_binary(tables: dict[str, Table], columns: list[str]) -> Labels:
 def _find_splitter(tables: dict[str, Table], column: str, known: list[str] | None) -> Callable | None:
     """Return what takes the labels of one cell apart, None where a cell holds one label."""
     cells = pd.concat([table.rows[column] for table in tables.values()])
+    values = {cell.strip() for cell in cells if isinstance(cell, str)} - {""}
     objects = [cell for cell in cells if isinstance(cell, list | dict) or hasattr(cell, "tolist")]
-    if any(split_cell(cell) is not None for cell in objects):
-        return split_cell
-    values = set(cells.dropna().map(str).str.strip()) - {""}
-    if values and all(split_cell(value) is not None for value in values):
-        return split_cell
+    lists = [found for value in values if (found := split_cell(value)) is not None]
+    if objects or (values and (len(lists) == len(values) or any(len(found) > 1 for found in lists))):
+        return lambda cell: [cell.strip()] if (found := split_cell(cell)) is None and isinstance(cell, str) else found
     separator = _find_separator(values, known)
     return (lambda cell: [part.strip() for part in re.split(separator, str(cell).strip())]) if separator else None
 

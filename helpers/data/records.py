@@ -12,18 +12,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers.data.delimited import name_columns, open_text
+from helpers.data.delimited import open_text
+from helpers.data.names import name_columns
 from helpers.exceptions import DataError, shorten
 
 
 def read_json_rows(path: Path) -> Iterator[tuple[int, dict]]:
     """Yield number and content of the objects in a file that holds one per line, or an array of them, whatever its name says.
     Lines are read one by one; an array has to be read whole. Raises `DataError` with the first row that is no object."""
-    with open_text(path) as file:
-        start = file.read(1)
-        while start and start.isspace():
-            start = file.read(1)
-    found = _read_array(path) if start == "[" or not _begins_with_an_object(path) else _read_lines(path)
+    found = _read_lines(path) if _has_lines(path) else _read_array(path)
     for number, row in found:
         if not isinstance(row, dict):
             example = '{"text": "…", "label": "…"}'
@@ -31,11 +28,16 @@ def read_json_rows(path: Path) -> Iterator[tuple[int, dict]]:
         yield number, _flatten_task(row, path, number) if "data" in row else row
 
 
-def _begins_with_an_object(path: Path) -> bool:
+def _has_lines(path: Path) -> bool:
+    """Return whether the file is to be read line by line: there are several, and the first is whole."""
     with open_text(path) as file:
-        first = next((line for line in file if line.strip()), "")
+        first = list(itertools.islice((line for line in file if line.strip()), 2))
+    if not first:
+        raise DataError(f"{shorten(path.name)} is empty: it needs rows.")
+    if len(first) < 2 or first[0].lstrip().startswith("["):
+        return False
     try:
-        json.loads(first)
+        json.loads(first[0])
     except (ValueError, RecursionError):
         return not path.name.lower().removesuffix(".gz").endswith(".json")
     return True
@@ -143,9 +145,13 @@ def _column_of_arrow(column: pa.ChunkedArray, feature) -> pd.Series:
 
 def read_parquet_pieces(file, piece_rows: int) -> Iterator[pd.DataFrame]:
     """Yield the rows of a parquet file (a path, or bytes in memory), at most `piece_rows` at a time, in its order."""
+    done = 0
     with pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(batch_size=piece_rows):
-            yield frame_of_arrow(pa.Table.from_batches([batch], parquet.schema_arrow))
+            rows = frame_of_arrow(pa.Table.from_batches([batch], parquet.schema_arrow))
+            rows.index = pd.RangeIndex(done, done + len(rows))
+            done += len(rows)
+            yield rows
 
 
 def split_cell(cell) -> list[str] | None:

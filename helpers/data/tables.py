@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from helpers.data import delimited, records
+from helpers.data import delimited, names, records
 from helpers.exceptions import DataError, shorten
 
 SPLITS = ("train", "validation", "test")
@@ -107,10 +107,10 @@ def _open(path: Path, kind: str, chunk_rows: int) -> tuple[list[str], dict[str, 
     return [], {}, records.cut_json_rows(path, chunk_rows)
 
 
-def _cut(cells: Iterator[tuple[int, list]], names: list[str], chunk_rows: int) -> Iterator[pd.DataFrame]:
+def _cut(cells: Iterator[tuple[int, list]], columns: list[str], chunk_rows: int) -> Iterator[pd.DataFrame]:
     while piece := list(itertools.islice(cells, chunk_rows)):
         rows = pd.DataFrame([row for _, row in piece], index=[number for number, _ in piece], dtype=object)
-        yield rows.set_axis(names, axis=1)
+        yield rows.set_axis(columns, axis=1)
 
 
 def _open_text(path: Path, chunk_rows: int):
@@ -147,8 +147,8 @@ def _open_workbook(path: Path, chunk_rows: int):
     cells = ((n - start - 1, [_text_of(c) for c in (*row, *[None] * width)[:width]]) for n, row in filled[1:])
     blank = filled[-1][0] + 1 - start - len(filled)
     note = f"{shorten(path.name)}: the sheet {shorten(title, 40)!r} is read."
-    names = delimited.name_columns([_text_of(cell) for cell in header[:width]])
-    return [note], {"blank": blank} if blank else {}, _cut(cells, names, chunk_rows)
+    columns = names.name_columns([_text_of(cell) for cell in header[:width]])
+    return [note], {"blank": blank} if blank else {}, _cut(cells, columns, chunk_rows)
 
 
 def _unpacked(path: Path):
