@@ -3,18 +3,20 @@
 LONGEST = 280  # with the kind of error before it, three lines of a terminal
 
 
-def shorten(sentence: str) -> str:
-    """Return `sentence` in one line of at most `LONGEST` characters: what is too long lacks its middle, because it names
-    the thing first and the remedy last."""
-    sentence = " ".join(sentence.split())
-    return sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - 123]} … {sentence[-120:]}"
+def shorten(value, length: int = 60) -> str:
+    """Return `value` for a message: as text on one line, of at most `length` characters, its middle left out if need be:
+    a sentence names the thing first and the remedy last."""
+    line = " ".join(str(value).split())
+    if len(line) <= length:
+        return line
+    return f"{line[: length - length // 3 - 1]}…{line[len(line) - length // 3 :]}"
 
 
 class PlainError(Exception):
     """An error whose message says all that is needed: a notebook shows it without the traceback."""
 
     def __str__(self) -> str:
-        return shorten(super().__str__())
+        return shorten(super().__str__(), LONGEST)
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]

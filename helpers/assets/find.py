@@ -73,8 +73,17 @@ def find_model(name: str, *, revision: str | None = None, cache: Path = CACHE) -
 
 
 def find_dataset(name: str, *, revision: str | None = None, cache: Path = CACHE) -> Asset:
-    """Return where the dataset `name` is loaded from; see `_find`."""
-    return _find("datasets", name, revision, cache)
+    """Return where the dataset `name` is loaded from; see `_find`. `owner/name:emotion` is one configuration of several,
+    and its location ends in `:emotion`, too."""
+    plain, config = split_config(name)
+    asset = _find("datasets", plain, revision, cache)
+    return Asset(f"{asset.location}:{config}", asset.revision) if config else asset
+
+
+def split_config(name: str) -> tuple[str, str | None]:
+    """Return name and configuration of `owner/name:configuration`; of any other name, itself and None."""
+    found = re.fullmatch(r"(.*[^/\\:]/[^/\\:]+):([\w.-]+)", name)
+    return (found[1], found[2]) if found and not Path(name).exists() else (name, None)
 
 
 def settle_path(kind: str, name: str) -> str:
@@ -117,7 +126,7 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
             raise AssetError(f"{name!r} has not been fetched yet: run `python -m helpers fetch` once, online.")
         return Asset(str(folder))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
-    if looks_local or name.endswith((".csv", ".tsv", ".jsonl", ".parquet", ".gz")):
+    if looks_local or name.lower().endswith((".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx", ".txt", ".gz")):
         raise AssetError(f"There is no file or folder {name!r}: check the path of the {kind}.")
     if "/" not in name:
         choices = ", ".join(known)

@@ -11,12 +11,11 @@ import typer
 
 from helpers.assets.defaults import list_parameters
 from helpers.cli.lines import answer_lines, ask, read_lines
-from helpers.exceptions import DataError, SettingError
+from helpers.cli.scoring import evaluate_run, score_lines
+from helpers.exceptions import SettingError
 
 if TYPE_CHECKING:  # imported where they are used, so that `--help` waits for none of them
-    from helpers.data import LoadedData
     from helpers.deploy import Predictor
-    from helpers.evaluation import Scores
 
 TYPES = {"count": int, "whole": int, "seed": int, "rate": float, "share": float, "size": float, "switch": bool}
 Run = Annotated[
@@ -52,7 +51,7 @@ train.__signature__ = make_signature("cli")
 def train_lines(given: dict) -> Iterator[str]:
     """Train as the options `given` say; yield what is to be printed. Nothing is written before all input was checked."""
     from helpers.course.parameters import fill_in, list_settings
-    from helpers.data import load_data, relabel, take_examples
+    from helpers.data import describe, load_data, relabel, take_examples
     from helpers.device import find_device
     from helpers.models import find_defaults, load_tokenizer, plan_labels
     from helpers.models.batches import fit_length
@@ -76,7 +75,7 @@ def train_lines(given: dict) -> Iterator[str]:
             name = f"{shorten_name(chosen.dataset)}-{shorten_name(chosen.model)}-seed{chosen.seed}"
             chosen.run_name, number = number_name("cli", name, settings)
         folder = open_run_folder("cli", chosen.run_name, settings | {"run_name": chosen.run_name})
-    yield from [*corpus.notes, *filter(None, [number])]
+    yield from [describe(corpus), *corpus.notes, *filter(None, [number])]
     if plan.kind != "new":
         yield plan.sentence
     corpus = relabel(corpus, plan.names)
@@ -96,84 +95,18 @@ def evaluate(
     label_column: str | None = None,
     split: Annotated[str, typer.Option(help="train, validation, test or all")] = "test",
 ):
-    """Score a trained classifier on its run's own data's test split, or on other data."""
+    """Score a trained classifier on its run's own data's test split, or on other data: of a file, on all its rows."""
     columns = {"text_column": text_column, "label_column": label_column}
     scores, notes = evaluate_run(model, dataset=dataset, split=split, **columns)
     print("\n".join([*notes, *score_lines(scores)]))
 
 
-def evaluate_run(model: str | Path, *, dataset: str | None = None, split: str = "test", **columns):
-    """Return the scores and notes of a trained classifier on `split` of its run's own dataset, or of another one.
-
-    `split` may be "all"; `columns` may name text_column and label_column. Another dataset may have fewer labels than the
-    model, but none that the model does not know; labels that are called LABEL_0, LABEL_1, … are taken for the data's.
-    Raises `AssetError` for what holds no trained classifier, `DataError` for data that do not fit.
-    """
-    from datasets import concatenate_datasets
-
-    from helpers.data import SPLITS, load_data
-    from helpers.deploy import Predictor
-    from helpers.evaluation import score
-    from helpers.files import read_json
-
-    if split not in (*SPLITS, "all"):
-        raise SettingError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}, all.")
-    predictor = Predictor.load(model)
-    own = Path(model) / "config.json"
-    config = read_json(own) if own.exists() else {}
-    if dataset is None:
-        if "dataset_location" not in config:
-            raise SettingError(f"{model} does not say on which data it was trained: name some with --dataset.")
-        dataset = config["dataset_location"]
-        columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
-    corpus = load_data(dataset, seed=config.get("training", {}).get("seed", 0), **columns)
-    rows = concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
-    labels, names = _in_the_models_order(rows, corpus, predictor)
-    notes = list(corpus.notes)
-    if names != predictor.label_names:
-        notes.append(f"The model calls its labels {', '.join(predictor.label_names)}: taken for {', '.join(names)}.")
-    probability = predictor.predict_probabilities(rows["text"])
-    return score(labels, probability, names, thresholds=predictor.thresholds), notes
-
-
-def _in_the_models_order(rows, corpus: "LoadedData", predictor: "Predictor"):
-    """Return the labels of `rows` as the model numbers them, and what the data call the model's labels."""
-    import numpy as np
-
-    from helpers.models import match_labels
-
-    if corpus.multilabel != predictor.multilabel:
-        kinds = ("one label per text", "several labels per text")
-        raise DataError(f"The model gives {kinds[predictor.multilabel]}, the data have {kinds[corpus.multilabel]}.")
-    places = match_labels(corpus.label_names, predictor.label_names)
-    if None in places:
-        unknown = corpus.label_names[places.index(None)]
-        raise DataError(f"The model knows no label {unknown!r}: it has {', '.join(predictor.label_names)}.")
-    names = list(predictor.label_names)
-    for place, name in zip(places, corpus.label_names, strict=True):
-        names[place] = name
-    if not corpus.multilabel:
-        return np.array(places)[np.asarray(rows["label"])], names
-    labels = np.zeros((len(rows), len(names)), dtype=np.int64)
-    labels[:, places] = np.asarray(rows["labels"])
-    return labels, names
-
-
-def score_lines(scores: "Scores") -> list[str]:
-    """Return headline scores with intervals, and a table by label, as lines of text."""
-    from helpers.evaluation import per_class_table
-
-    lines = []
-    for name in ("accuracy", "f1_macro"):
-        low, high = scores.intervals[name]
-        lines.append(f"{name:<10} {scores.metrics[name]:.3f}   (95 % interval {low:.3f} to {high:.3f})")
-    return lines + per_class_table(scores.metrics).to_string(float_format="{:.3f}".format).splitlines()
-
-
 def predict(
     model: Run,
     text: Annotated[list[str] | None, typer.Argument(help="without any: from standard input, or asked for")] = None,
-    file: Annotated[Path | None, typer.Option(help="a .csv or .tsv file of any length, also .gz")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="a file of any length: .csv, .tsv, .jsonl, .parquet, .xlsx, .txt")
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="the file's column with the texts")] = None,
     output: Annotated[Path | None, typer.Option(help="a .csv file: the file's columns and the predictions")] = None,
 ):
@@ -206,7 +139,7 @@ def predict_file_lines(predictor: "Predictor", source: Path, target: Path, text_
     from helpers.deploy.bulk import predict_file
 
     report = predict_file(predictor, source, target, text_column=text_column)
-    lines = []
+    lines = list(report.notes)
     if report.blank_rows:
         lines.append(f"Note: {report.blank_rows:,} blank rows were left out.")
     if report.truncated:

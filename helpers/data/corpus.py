@@ -10,22 +10,25 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from helpers.exceptions import DataError
 
+MANY_LABELS = 30  # as many as a line can name
+
 
 @dataclass(frozen=True)
 class LoadedData:
     """A dataset as the course uses it: `splits` has train, validation and test with the columns `text` and `label` (int,
     ClassLabel), or `labels` (float32 vector) if `multilabel`, and the columns that came along. `notes` are sentences that
-    a notebook should print."""
+    a notebook should print; `origin` says how many rows of which columns were read, see `describe`."""
 
     splits: DatasetDict
     label_names: list[str]
     multilabel: bool
     notes: list[str]
+    origin: str = ""
 
 
 def to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], label_names: list[str]) -> Dataset:
     """Return text and target first (see `LoadedData`), then the columns that came along, as text. One label column holds
-    names, several hold 0 and 1."""
+    names, several hold 0 and 1. What came along under the name of a text or target is left out: it would be learnt."""
     if len(label_columns) == 1:
         name, feature = "label", ClassLabel(names=label_names)
         numbers = {label: number for number, label in enumerate(label_names)}
@@ -35,7 +38,7 @@ def to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], l
         target = list(rows[label_columns].astype(float).to_numpy(dtype=np.float32))
     content, features = {"text": rows[text_column].tolist(), name: target}, {"text": Value("string"), name: feature}
     for column in rows.columns:
-        if column not in (text_column, *label_columns, "text", name):
+        if column not in (text_column, *label_columns, "text", "label", "labels"):
             content[str(column)], features[str(column)] = rows[column].astype(str).tolist(), Value("string")
     return Dataset.from_dict(content, features=Features(features))
 
@@ -81,6 +84,17 @@ def _choose_rows(split: Dataset, count: int, multilabel: bool, seed: int) -> np.
         within = pd.Series(label).groupby(label)
         order = order[np.argsort((within.cumcount() / within.transform("size")).to_numpy(), kind="stable")]
     return np.sort(order[:count])
+
+
+def describe(data: LoadedData) -> str:
+    """Return the one line to print before training: rows read of rows in the files, from which columns, and the classes
+    with their counts in train (what `take_examples` left of it)."""
+    counts = balance_table(data)["train"]
+    shown = [f"{name} {count:,}" for name, count in counts.head(MANY_LABELS).items()]
+    rest = f", and {len(counts) - MANY_LABELS} more" if len(counts) > MANY_LABELS else ""
+    kind = "several labels per text" if data.multilabel else "one label per text"
+    origin = data.origin or f"{sum(data.splits.num_rows.values()):,} rows"
+    return f"{origin} · {kind}, in train: {', '.join(shown)}{rest}"
 
 
 def balance_table(data: LoadedData) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.data.columns import TEXT_COLUMNS, check_ids
+from helpers.data.columns import TEXT_COLUMNS, check_unique
+from helpers.data.labels import is_unlabelled
 from helpers.data.tables import read_table
 from helpers.exceptions import DataError
 from helpers.files import atomic_path
@@ -25,12 +26,6 @@ class Questions:
     source: str
 
 
-def is_unlabelled(rows: pd.DataFrame, label_names: Sequence[str]) -> bool:
-    """Return whether the label columns, as far as `rows` has them, hold nothing but NONE: these rows are questions."""
-    asked = [name for name in label_names if name in rows]
-    return bool(asked) and bool((rows[asked].astype(str) == UNKNOWN).all(axis=None))
-
-
 def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions | None:
     """Return the unlabelled test rows of a competition folder (they have an `ID`), or None where there are none.
     Raises `DataError` for an ID that is empty or occurs twice."""
@@ -40,11 +35,12 @@ def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions
     table = read_table(path)
     rows = table.rows
     texts = next((name for name in TEXT_COLUMNS if name in rows), None)
-    if "ID" not in rows or texts is None or not is_unlabelled(rows, label_names):
+    asked = [name for name in label_names if name in rows]
+    if "ID" not in rows or texts is None or not asked or not is_unlabelled(table, asked):
         return None
     if (empty := table.first(rows["ID"].str.strip() == "")) is not None:
         raise DataError(f"{table.place(empty)}: the ID is empty: give every row its own.")
-    check_ids(table)
+    check_unique(table, rows["ID"])
     return Questions(rows["ID"].tolist(), rows[texts].tolist(), path.name)
 
 

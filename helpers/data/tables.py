@@ -1,39 +1,39 @@
 """Files in, tables out: every cell as it was written, and one sentence for whatever cannot be read.
-What the tables must hold to be a dataset is checked in `columns`; which reader a dataset needs is chosen in `load`."""
+What the tables must hold to be a dataset is checked in `columns`; which files make a dataset is known to `layouts`."""
 
 import contextlib
-import csv
 import gzip
 import io
+import itertools
+import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from helpers.assets.find import read_pinned
-from helpers.assets.hub_errors import explain_hub_errors
-from helpers.exceptions import DataError
+from helpers.data import delimited, names, records
+from helpers.exceptions import DataError, shorten
 
 SPLITS = ("train", "validation", "test")
-KINDS = ("csv", "tsv", "jsonl", "parquet")
-SUFFIXES = tuple(f".{kind}{packed}" for kind in KINDS for packed in ("", ".gz"))
-SEPARATORS = {"csv": ",", "tsv": "\t"}
-# Every cell as text, so that nothing is guessed: "NA" stays a word, "01" keeps its zero.
-AS_TEXT = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skip_blank_lines": False}
+KINDS = ("csv", "tsv", "jsonl", "json", "parquet", "xlsx", "txt")
 MAX_COLUMNS = 1_000
+WHOLE = 1 << 40  # rows of one piece: more than any file has
 
 
 @dataclass
 class Table:
-    """Rows of one split with the file they came from; the index counts the file's rows, blank ones included."""
+    """Rows of one split with the file they came from; the index counts the file's rows, blank ones included.
+    `notes` say what was found out about the file; `left_out` counts rows that were not taken, by reason."""
 
     rows: pd.DataFrame
     source: str
     first_line: int
+    notes: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         count = len(self.rows.columns)
@@ -44,6 +44,12 @@ class Table:
         """Return where a row stands, for a message: the file's name and the row's number in it."""
         return f"{self.source}, row {self.rows.index[row] + self.first_line}"
 
+    def keep(self, wanted, reason: str) -> None:
+        """Leave out the rows that are not `wanted`, a truth value per row, and count them."""
+        if dropped := int((~np.asarray(wanted)).sum()):
+            self.rows = self.rows[np.asarray(wanted)]
+            self.left_out[reason] = self.left_out.get(reason, 0) + dropped
+
     @staticmethod
     def first(wrong) -> int | None:
         """Return the first row at which `wrong`, one truth value per row, is true; None if it is true of none."""
@@ -51,84 +57,134 @@ class Table:
         return int(rows[0]) if len(rows) else None
 
 
-def read_local_tables(path: Path) -> dict[str, Table]:
-    """Return the splits that a file or folder holds; a single file is train."""
-    if path.is_file():
-        return {"train": read_table(path)}
-    files = {name: [file for suffix in SUFFIXES if (file := path / f"{name}{suffix}").is_file()] for name in SPLITS}
-    if not files["train"]:
-        raise DataError(f"{path} holds no train file: name it train.csv, .tsv, .jsonl or .parquet (also with .gz).")
-    for name, found in files.items():
-        if len(found) > 1:
-            raise DataError(f"{path} holds {found[0].name} and {found[1].name}: keep only one file for {name}.")
-    return {name: read_table(found[0]) for name, found in files.items() if found}
-
-
-def read_chunks(path: Path, chunk_rows: int) -> Iterator[Table]:
-    """Yield a .csv or .tsv file (also .gz) piece by piece, at most `chunk_rows` rows each: memory for any length of file.
-    Cells, index, checks and errors are those of `read_table`; a file without rows is an error, too."""
-    separator, found = SEPARATORS.get(_find_kind(path)), False
-    if separator is None:
-        raise DataError(f"{path.name}: only .csv and .tsv files (also .gz) are read in pieces: save it as one.")
-    with _guarded(path), pd.read_csv(path, sep=separator, chunksize=chunk_rows, **AS_TEXT) as chunks:
-        for rows in chunks:
-            rows = _clean_rows(rows, separator, path.name)
-            if len(rows):
-                found = True
-                yield Table(rows, path.name, first_line=2)
-    if not found:
-        raise DataError(f"{path.name} has no rows: fill it.")
+def find_kind(path: Path) -> str | None:
+    """Return which of `KINDS` a file's name says it is, whatever the case and packed or not; None for other files."""
+    kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    return kind if kind in KINDS else None
 
 
 def read_table(path: Path) -> Table:
-    """Return the rows of one data file, every cell as text."""
-    kind = _find_kind(path)
+    """Return the rows of one data file, every cell as text, but for lists and objects."""
+    tables = list(read_chunks(path, WHOLE))
+    if len(tables) == 1:
+        return tables[0]
+    rows = pd.concat([table.rows for table in tables])
+    return Table(rows, tables[0].source, tables[0].first_line, tables[0].notes, tables[0].left_out)
+
+
+def read_chunks(path: Path, chunk_rows: int) -> Iterator[Table]:
+    """Yield a data file piece by piece, at most `chunk_rows` rows each, in its order: memory for any length of file (of
+    a JSON array, which has to be read whole, only the table is cut). All pieces have the same columns. Raises `DataError`
+    for what cannot be read, and for a file without rows."""
+    kind, source, found = find_kind(path), shorten(path.name), False
+    if kind is None:
+        known = ".csv, .tsv, .jsonl and .parquet files (also .gz), .json and .xlsx, not this"
+        raise DataError(f"{source}: the course reads {known}: save it as one of them.")
     with _guarded(path):
-        if kind == "parquet":
-            content = path.read_bytes()
-            rows = pd.read_parquet(io.BytesIO(gzip.decompress(content) if path.suffix == ".gz" else content))
-        elif kind == "jsonl":
-            rows = pd.read_json(path, lines=True, dtype=False, convert_dates=False, encoding="utf-8-sig")
-        else:
-            rows = _clean_rows(pd.read_csv(path, sep=SEPARATORS[kind], **AS_TEXT), SEPARATORS[kind], path.name)
-    if rows.empty:
-        raise DataError(f"{path.name} has no rows: fill it, or delete the file to have the split carved out of train.")
-    return Table(rows, path.name, first_line=1 if kind in ("jsonl", "parquet") else 2)
+        notes, left_out, pieces = _open(path, kind, chunk_rows)
+        for rows in pieces:
+            if len(rows):
+                found = True
+                yield Table(rows, source, 1 if kind in ("jsonl", "json", "parquet", "txt") else 2, notes, left_out)
+    if not found:
+        raise DataError(f"{source} has no rows: fill it, or delete the file to have the split carved out of train.")
 
 
-def _find_kind(path: Path) -> str:
-    kind = path.name.removesuffix(".gz").rpartition(".")[2]
-    if kind not in KINDS:
-        raise DataError(f"{path.name}: the course reads .csv, .tsv, .jsonl and .parquet files (also .gz), not this.")
-    return kind
+def _open(path: Path, kind: str, chunk_rows: int) -> tuple[list[str], dict[str, int], Iterator[pd.DataFrame]]:
+    """Return what there is to say of a file, its blank rows, and its pieces."""
+    if kind in ("csv", "tsv"):
+        layout = delimited.find_layout(path)
+        blank = {"blank": layout.count.blank} if layout.count.blank else {}
+        return layout.notes, blank, delimited.read_pieces(path, layout, chunk_rows)
+    if kind == "parquet":
+        packed = path.name.lower().endswith(".gz")
+        file = io.BytesIO(gzip.decompress(path.read_bytes())) if packed else path
+        return [], {}, records.read_parquet_pieces(file, min(chunk_rows, 1 << 20))
+    if kind == "xlsx":
+        return _open_workbook(path, chunk_rows)
+    if kind == "txt":
+        return _open_text(path, chunk_rows)
+    return [], {}, records.cut_json_rows(path, chunk_rows)
+
+
+def _cut(cells: Iterator[tuple[int, list]], columns: list[str], chunk_rows: int) -> Iterator[pd.DataFrame]:
+    while piece := list(itertools.islice(cells, chunk_rows)):
+        rows = pd.DataFrame([row for _, row in piece], index=[number for number, _ in piece], dtype=object)
+        yield rows.set_axis(columns, axis=1)
+
+
+def _open_text(path: Path, chunk_rows: int):
+    """One text per line, in a column called text."""
+    with delimited.open_text(path) as file:
+        blank = sum(not line.strip() for line in file)
+
+    def lines():
+        with delimited.open_text(path) as file:
+            for number, line in enumerate(file):
+                if line.strip():
+                    yield number, [line.rstrip("\r\n")]
+
+    return [], {"blank": blank} if blank else {}, _cut(lines(), ["text"], chunk_rows)
+
+
+def _open_workbook(path: Path, chunk_rows: int):
+    """The one sheet of a workbook that has rows; its first line names the columns."""
+    import openpyxl
+
+    book = openpyxl.load_workbook(_unpacked(path), read_only=True, data_only=True)
+    sheets = {}
+    for sheet in book.worksheets:
+        sheet.reset_dimensions()  # some programs state them wrongly
+        if any(any(cell is not None for cell in row) for row in sheet.iter_rows(values_only=True)):
+            sheets[sheet.title] = sheet
+    if len(sheets) != 1:
+        found = f"{len(sheets)} sheets with rows ({shorten(', '.join(sheets), 80)})" if sheets else "no rows"
+        raise DataError(f"{shorten(path.name)} has {found}: keep one sheet, or save the one you mean as .csv.")
+    title, sheet = next(iter(sheets.items()))
+    filled = [(n, row) for n, row in enumerate(sheet.iter_rows(values_only=True)) if any(c is not None for c in row)]
+    start, header = filled[0]
+    width = 1 + max(i for i, cell in enumerate(header) if cell is not None)
+    cells = ((n - start - 1, [_text_of(c) for c in (*row, *[None] * width)[:width]]) for n, row in filled[1:])
+    blank = filled[-1][0] + 1 - start - len(filled)
+    note = f"{shorten(path.name)}: the sheet {shorten(title, 40)!r} is read."
+    columns = names.name_columns([_text_of(cell) for cell in header[:width]])
+    return [note], {"blank": blank} if blank else {}, _cut(cells, columns, chunk_rows)
+
+
+def _unpacked(path: Path):
+    if path.name.lower().endswith(".gz"):
+        return io.BytesIO(gzip.decompress(path.read_bytes()))
+    with zipfile.ZipFile(path) as parts:
+        if sum(part.file_size for part in parts.infolist()) > max(100e6, 100 * path.stat().st_size):
+            raise DataError(f"{shorten(path.name)} unpacks to more than 100 times its size, as no text does: check it.")
+    return path
+
+
+def _text_of(cell) -> str:
+    if cell is None:
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 @contextlib.contextmanager
 def _guarded(path: Path) -> Iterator[None]:
     """Refuse a file that would fill the memory, and turn what the libraries raise while it is read into one sentence."""
+    name = shorten(path.name)
     try:
-        if path.suffix == ".gz":
+        if path.name.lower().endswith(".gz"):
             _refuse_bomb(path)
         yield
     except DataError:
         raise
     except UnicodeDecodeError as error:
-        bad = _line_of_bad_bytes(path)
-        raise DataError(f"{path.name} is not UTF-8 ({bad}): save it again with the encoding UTF-8.") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path.name} is empty: it needs a header line and rows.") from error
-    except (pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path.name} could not be read ({reason}): repair or export it again.") from error
-
-
-def _clean_rows(rows: pd.DataFrame, separator: str, name: str) -> pd.DataFrame:
-    """Return `rows` of a .csv or .tsv file without blank lines (the index keeps counting them); refuse shifted cells."""
-    if not isinstance(rows.index, pd.RangeIndex):  # pandas took surplus first cells for an index
-        raise DataError(f"{name}: rows have more cells than the header: put texts with commas in quotes.")
-    rows = rows[~(rows.isna() | (rows == "")).all(axis=1)]
-    _refuse_swallowed_rows(rows, separator, name)
-    return rows
+        raise DataError(
+            f"{name} is not UTF-8 ({_line_of_bad_bytes(path)}): save it again with the encoding UTF-8."
+        ) from error
+    except PermissionError as error:
+        raise DataError(f"{name} may not be read: ask for the right to read it, or copy it.") from error
+    except (pa.ArrowException, ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+        reason = shorten(str(error).strip().split("\n")[0], 80)
+        raise DataError(f"{name} could not be read ({reason}): repair or export it again.") from error
 
 
 def _refuse_bomb(path: Path) -> None:
@@ -138,51 +194,19 @@ def _refuse_bomb(path: Path) -> None:
         while piece := file.read(1 << 20):
             unpacked += len(piece)
             if unpacked > 100e6 and unpacked > 100 * path.stat().st_size:  # text packs to a third, seldom to a tenth
-                raise DataError(f"{path.name} unpacks to more than 100 times its size, as no text does: check it.")
-
-
-def _refuse_swallowed_rows(rows: pd.DataFrame, separator: str, name: str) -> None:
-    """Refuse a cell that holds a whole row in one of its lines: the mark of a quotation mark that was never closed."""
-    values = set(rows.iloc[:, -1])
-    for column in rows.columns:
-        for row, cell in rows.loc[rows[column].str.contains("\n", regex=False, na=False), column].items():
-            for line in cell.splitlines():
-                fields = []
-                with contextlib.suppress(csv.Error):  # the line is longer than any row that was swallowed
-                    fields = next(csv.reader([line], delimiter=separator), [])
-                if len(fields) == len(rows.columns) > 1 and (separator == "\t" or fields[-1] in values):
-                    problem = "a quotation mark is not closed, so that the next rows became part of this cell"
-                    raise DataError(f"{name}, row {row + 2}: {problem}: close it, or write it twice.")
+                raise DataError(
+                    f"{shorten(path.name)} unpacks to more than 100 times its size, as no text does: check it."
+                )
 
 
 def _line_of_bad_bytes(path: Path) -> str:
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as file:
         for number, line in enumerate(file, start=1):
+            if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                return "row 1 begins as UTF-16, Excel's Unicode text, does"
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
                 return f"row {number}, byte 0x{line[error.start]:02x}"
     return "bytes at the end"
-
-
-def read_hub_tables(name: str, revision: str | None) -> dict[str, Table]:
-    """Return the splits of a dataset on the Hub, its labels by name, without those whose labels are kept secret."""
-    folder = read_pinned(name).get("folder")  # where a repository holds several datasets
-    with explain_hub_errors(name):
-        loaded = datasets.load_dataset(name, revision=revision, data_dir=folder)
-    tables = {}
-    for split in [split for split in SPLITS if split in loaded]:
-        rows = loaded[split].to_pandas()
-        features = loaded[split].features.items()
-        if any(isinstance(feature, datasets.ClassLabel) and (rows[c] == -1).all() for c, feature in features):
-            continue  # a benchmark that keeps its test labels to itself, as GLUE does
-        for column, feature in features:
-            if isinstance(feature, datasets.ClassLabel):  # read labels by name, as from a file
-                rows[column] = [feature.names[i] if i >= 0 else "" for i in rows[column]]
-            elif feature == datasets.Value("bool"):
-                rows[column] = rows[column].astype(int)
-        tables[split] = Table(rows, f"{name} ({split})", first_line=0)
-    if "train" not in tables:
-        raise DataError(f"{name} has no split called train: it has {', '.join(loaded)}.")
-    return tables

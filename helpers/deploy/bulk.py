@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.data.load import read_text_chunks
 from helpers.deploy.predictor import Predictor
 from helpers.device import fast_matmul
-from helpers.exceptions import DataError, SettingError
+from helpers.exceptions import DataError, SettingError, shorten
 from helpers.files import atomic_path
 from helpers.runs import ProgressBar
 
@@ -25,6 +25,7 @@ class FileReport:
     blank_rows: int  # lines without any cell filled, which were left out
     truncated: int  # texts that were longer than the model reads
     seconds: float
+    notes: tuple[str, ...] = ()  # what was found out about the file rather than said by its user
 
 
 def predict_file(
@@ -37,17 +38,18 @@ def predict_file(
 ) -> FileReport:
     """Write `target`: the rows of `source` in their order, and beside them label, confidence and all probabilities.
 
-    `source` (.csv or .tsv, also .gz) is first read to its end and checked, so that a bad row in the last line costs
+    `source` (any file that `load_data` reads, or .txt with a text per line; also .gz) is first read to its end and checked, so that a bad row in the last line costs
     seconds, not hours. `target` (.csv) appears when it is complete. Predictions are those of `Predictor.predict`, on a
     GPU in TF32: the fourth digit of a probability may differ from that of a single text.
     Raises `DataError` for rows that cannot be predicted, `SettingError` for paths that cannot work.
     """
     source, target = Path(source), Path(target)
     _check_paths(source, target)
-    rows, pieces, last = 0, 0, 0
+    rows, pieces, blank, notes = 0, 0, 0, ()
     for table, _ in read_text_chunks(source, text_column, chunk_rows):
-        names = _name_columns(list(table.columns), predictor.label_names, source.name)
-        rows, pieces, last = rows + len(table), pieces + 1, table.index[-1]
+        names = _name_columns(list(table.rows.columns), predictor.label_names, table.source)
+        rows, pieces, blank = rows + len(table.rows), pieces + 1, table.left_out.get("blank", 0)
+        notes = tuple(table.notes)
     start, truncated = time.perf_counter(), 0
     with (
         atomic_path(target) as temporary,
@@ -55,20 +57,21 @@ def predict_file(
         ProgressBar(pieces) as bar,
         fast_matmul(predictor.device),  # for the last piece as well, however short
     ):
-        for table, column in read_text_chunks(source, text_column, chunk_rows):
+        for piece, column in read_text_chunks(source, text_column, chunk_rows):
+            table = piece.rows
             found = predictor.predict(table[column])
             truncated += sum(prediction.truncated for prediction in found)
             values = [[p.label, p.confidence, *map(p.probabilities.get, predictor.label_names)] for p in found]
             table = pd.concat([table, pd.DataFrame(values, table.index, names)], axis=1)
             table.to_csv(file, header=file.tell() == 0, index=False, lineterminator="\n", float_format="%.6f")
             bar.advance(f"{table.index[-1] + 1:,} rows")
-    return FileReport(rows, int(last) + 1 - rows, truncated, time.perf_counter() - start)
+    return FileReport(rows, blank, truncated, time.perf_counter() - start, notes)
 
 
 def _check_paths(source: Path, target: Path) -> None:
     if not source.is_file():
         raise SettingError(f"There is no file {str(source)!r}: check the path.")
-    if target.suffix != ".csv" or target.is_dir():
+    if target.suffix.lower() != ".csv" or target.is_dir():
         raise SettingError(f"{str(target)!r} cannot be written: predictions are a .csv file.")
     if target.exists() and target.samefile(source):
         raise SettingError(f"{str(target)!r} is the file that is read: give the predictions another name.")
@@ -80,5 +83,5 @@ def _name_columns(taken: list[str], label_names: list[str], source: str) -> list
     names += [f"p({name})" if name in (*names, *taken) else name for name in label_names]
     for name in names:
         if name in taken:
-            raise DataError(f"{source} has a column {name!r} already: rename or delete it.")
+            raise DataError(f"{source} has a column {shorten(name, 40)!r} already: rename or delete it.")
     return names

@@ -63,7 +63,12 @@ class Predictor:
 
     def predict_probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Return probabilities `(texts, labels)`, calibrated by the temperature if one was stored."""
-        return self._score(encode_texts(texts, self.tokenizer, self.max_length))
+        return self.predict_with_cut(texts)[0]
+
+    def predict_with_cut(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities `(texts, labels)` and a mask `(texts,)`: which texts were longer than the model reads."""
+        encoded = encode_texts(texts, self.tokenizer, self.max_length)
+        return self._score(encoded), encoded.cut
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return a prediction per text. Raises `ValueError` for a text that is empty or no text at all."""

@@ -92,6 +92,14 @@ def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
     return encoded
 
 
+def describe_cut(cut: np.ndarray, max_length: int) -> str | None:
+    """Return a sentence on the texts that lose their end, `cut` being true of these, if they are more than 1 %."""
+    count = int(cut.sum())
+    if count <= 0.01 * len(cut):
+        return None
+    return f"{count:,} of {len(cut):,} texts ({count / len(cut):.0%}) lose what is beyond {max_length} tokens: max_length=… sets that."
+
+
 def select_rows(encoded: EncodedTexts, rows) -> EncodedTexts:
     """Return only the given rows, in that order."""
     labels, cut = (None if of_all is None else of_all[rows] for of_all in (encoded.labels, encoded.cut))

@@ -5,14 +5,17 @@ checkpoints, curves, a bar) is behind the names of `Session`. Taught in notebook
 """
 
 import contextlib
+import functools
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from helpers.device import Device, find_device
 from helpers.exceptions import SettingError, TrainingError
-from helpers.models.batches import EncodedTexts, collate, cut_by_tokens
+from helpers.models.batches import EncodedTexts, collate, cut_by_tokens, describe_cut
+from helpers.runs import is_main_process
 from helpers.training.checkpoints import TrainingState
 from helpers.training.config import TrainingConfig, TrainingResult, is_out_of_patience, learning_rate_at, set_rate
 from helpers.training.losses import default_loss
@@ -35,6 +38,7 @@ def fit(
     for labels that the classifier has no row for.
     """
     require_labels(classifier, train, validation)
+    say_cut(train.truncated, len(train), int(train.lengths.max()))
     device = device or find_device()
     with Session(classifier, train, validation, config, device, run_folder, loss_function, **tracking) as run:
         state = run.resume() if resume else run.begin()
@@ -50,6 +54,14 @@ def fit(
                 run.save_if_due(state)
             run.finish_epoch(state)  # validation decides which epoch is kept; the loop itself never looks at it
     return run.finish(state)
+
+
+@functools.cache  # so that runs on the same texts say it once
+def say_cut(count: int, rows: int, max_length: int) -> None:
+    """Print how many of the training texts lose their end, if they are more than 1 %."""
+    note = describe_cut(np.arange(rows) < count, max_length)
+    if note and is_main_process():
+        print(f"Training: {note}", flush=True)
 
 
 def accumulate_gradients(run: Session, rows, loss_function) -> float:

@@ -145,9 +145,9 @@ def test_two_files_for_one_split_are_refused(tmp_path):
 
 
 def test_file_of_unknown_kind_names_the_known_ones(tmp_path):
-    (tmp_path / "mine.xlsx").write_text("text,label\n")
-    message = refusal(tmp_path / "mine.xlsx")
-    assert "mine.xlsx" in message and ".csv, .tsv, .jsonl and .parquet" in message
+    (tmp_path / "mine.docx").write_text("text,label\n")
+    message = refusal(tmp_path / "mine.docx")
+    assert "mine.docx" in message and ".csv, .tsv, .jsonl and .parquet" in message
 
 
 def test_folder_without_train_says_how_to_name_it(tmp_path):
@@ -653,4 +653,7 @@ def test_a_test_split_with_hidden_labels_counts_as_missing(monkeypatch):
     data = load_data("stanfordnlp/sst2")
     assert data.label_names == ["negative", "positive"]
     assert not set(hidden["sentence"]) & set(data.splits["test"]["text"])
-    assert data.notes == ["There is no test split: 4 rows of train were set aside for it (seed 0)."]
+    assert data.notes == [
+        "stanfordnlp/sst2 (test) has no labels: its 2 rows can be predicted, not scored.",
+        "There is no test split: 4 rows of train were set aside for it (seed 0).",
+    ]

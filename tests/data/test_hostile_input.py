@@ -67,7 +67,7 @@ def read(path):
             return load_data(str(path))
     except (DataError, AssetError) as error:
         message = str(error)
-        assert "\n" not in message and message.endswith((".", "…")) and len(message) < 600, message
+        assert "\n" not in message and message.endswith((".", "…")) and len(message) <= 300, message
         assert path.name.split(".")[0] in message, message
         return message
     finally:
@@ -100,6 +100,10 @@ FINE = {
     "half_an_emoji.jsonl": as_jsonl([(text + "\ud83d", label) for text, label in ROWS]),
     "numbers.jsonl": as_jsonl([(1000 + i, i % 2) for i in range(40)]),
     "long_text.csv": replaced("number 20", "x" * 900_000),
+    "open_quote.tsv": as_csv().replace(b",", b"\t").replace(b'things"\t', b"things\t"),  # nothing is quoted here
+    "semicolons.csv": as_csv().replace(b",", b";"),
+    "lists.jsonl": as_jsonl([(text, [label]) for text, label in ROWS]),
+    "huge_number.jsonl": as_jsonl([(text, 10**30 + i % 2) for i, (text, _) in enumerate(ROWS)]),
     "packed_twice.csv.gz": gzip.compress(as_csv(ROWS[:20])) + gzip.compress(as_csv(ROWS[20:]).split(b"\n", 1)[1]),
 }  # fmt: skip
 
@@ -115,10 +119,8 @@ REFUSED = {
     "picture.csv": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20, "is not UTF-8"),
     "workbook.csv": (b"PK\x03\x04" + bytes(range(256)) * 20, "is not UTF-8"),
     "open_quote.csv": (replaced('number 20 about things"', "number 20 about things"), "row 22: a quotation mark is not"),
-    "open_quote.tsv": (as_csv().replace(b",", b"\t").replace(b'things"\t', b"things\t"), "a quotation mark is not closed"),
     "ten_megabytes.csv": (as_csv([("x" * 10_000_000, "a"), *ROWS]), "row 2: 'text' has 10,000,000 characters"),
     "ten_megabytes_of_words.csv": (as_csv([("x " * 5_000_000, "a"), *ROWS]), "row 2: 'text' has 10,000,000 char"),
-    "semicolons.csv": (as_csv().replace(b",", b";"), "has no column 'text'"),
     "wide.csv": (as_csv(head=",".join(["text", "label", *(f"c{i}" for i in range(3000))])), "has 3,002 columns"),
     "every_label_twice.csv": (as_csv([(f"t {i}", f"l{i // 2}") for i in range(600)]), "too few texts per label"),
     "every_label_once.csv": (as_csv([(text, f"l{i}") for i, (text, _) in enumerate(ROWS)]), "occurs only here"),
@@ -128,10 +130,8 @@ REFUSED = {
     "bomb.parquet.gz": (gzip.compress(bytes(150_000_000), 1), "unpacks to more than 100 times its size"),
     "deep.jsonl": (b'{"text":' + b"[" * 100_000 + b"]" * 100_000 + b',"label":"a"}\n', "could not be read"),
     "objects.jsonl": (as_jsonl([({"a": text}, label) for text, label in ROWS]), "row 1: 'text' is {'a':"),
-    "lists.jsonl": (as_jsonl([(text, [label]) for text, label in ROWS]), "row 1: 'label' is ['a']"),
-    "no_objects.jsonl": (b"[1,2]\n" * 40, "has no column 'text'"),
-    "nulls.jsonl": (b"null\n" * 40, "has no column 'text'"),
-    "huge_number.jsonl": (as_jsonl([(text, 10**30 + i % 2) for i, (text, _) in enumerate(ROWS)]), "could not be read"),
+    "no_objects.jsonl": (b"[1,2]\n" * 40, "could not be read: line 2 is no JSON"),
+    "nulls.jsonl": (b"null\n" * 40, "row 1: 'None' is no object"),
     "no_json.jsonl": (b"hello\n", "could not be read"),
     "junk.parquet": (b"PAR1" + bytes(range(256)) * 4 + b"PAR1", "could not be read"),
 }  # fmt: skip

@@ -122,16 +122,16 @@ def contents(folder):
 
 BAD = {
     "bad column": (b"id,message\n1,glad1\n", {"text_column": "tweet"}, "in.csv has no column 'tweet': it has id, mess"),
-    "no column given": (b"id,message\n1,glad1\n", {}, "has no column 'text'"),
+    "no column given": (b"id,words\n1,glad1\n", {}, "has no column 'text'"),
     "empty file": (b"", {}, "in.csv is empty"),
     "header alone": (b"text\n", {}, "in.csv has no rows"),
     "only blank lines": (b"text\n\n\n", {}, "in.csv has no rows"),
     "empty text at the end": (b"id,text\n1,glad1\n2,sour\n3,sour\n4,\n", {}, "row 5: 'text' is empty (at least 1 such"),
     "not UTF-8 at the end": (b"text\nglad1\nsour\nsour\nsch\xf6n\n", {}, "in.csv is not UTF-8 (row 5, byte 0xf6)"),
-    "surplus cells at the end": (b"text\nglad1\nsour\nsour\nglad, sour\n", {}, "in.csv could not be read"),
+    "surplus cells at the end": (b"text\nglad1\nsour\nsour\nglad, sour\n", {}, "in.csv, line 5: rows have more cells"),
     "surplus cells": (b"id,text\n1,glad, sour\n", {}, "rows have more cells than the header"),
     "open quotation mark": (
-        b'text,who\nglad1,a\nsour,b\n"sour,a\nsour,b\nsour,"a\nglad1,a\n',
+        b'text,who\n"glad1",a\n"sour",b\n"sour,a\n"sour",b\n"glad1",a\n',
         {},
         "in.csv, row 4: a quotation mark",
     ),
@@ -194,7 +194,7 @@ def test_the_command_says_what_it_did(runs, tmp_path, monkeypatch, capsys):
     [
         (["--file", "IN/missing.csv", "--output", "IN/out.csv"], "There is no file"),
         (["--file", "IN", "--output", "IN/out.csv"], "There is no file"),
-        (["--file", "IN/in.jsonl", "--output", "IN/out.csv"], "only .csv and .tsv files"),
+        (["--file", "IN/in.jsonl", "--output", "IN/out.csv"], "in.jsonl could not be read: row 1 is no JSON"),
         (["--file", "IN/in.csv", "--output", "IN/in.csv"], "is the file that is read"),
         (["--file", "IN/in.csv", "--output", "IN/out.parquet"], "predictions are a .csv file"),
         (["--file", "IN/in.csv"], "A file is predicted into a file"),
