@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from helpers.cli import course, model, zoo
-from helpers.exceptions import PlainError, shorten
+from helpers.exceptions import LONGEST, PlainError, shorten
 from helpers.files import find_disk_sentence
 
 USERS, OURS = 2, 1  # exit statuses: what the user can mend, as typer's own for a wrong option, and what is our fault
@@ -40,16 +40,18 @@ def main() -> None:
 def explain(error: Exception) -> tuple[int, list[str]]:
     """Return the exit status for `error`, and what to say: its sentence, and what was noted of it, each in one line.
     Nothing that a library wrote is passed on: of an error that nobody foresaw, the traceback is written into a file."""
-    notes = [shorten(note) for note in getattr(error, "__notes__", [])]
+    notes = [shorten(note, LONGEST) for note in getattr(error, "__notes__", [])]
     if isinstance(error, PlainError):
         return USERS, [f"Error: {error}", *notes]
     if isinstance(error, UsageError):
         asked = error.ctx.command_path if error.ctx else "python -m helpers"
-        return USERS, [f"Error: {shorten(error.format_message().rstrip('.'))}. `{asked} --help` lists what there is."]
+        return USERS, [
+            f"Error: {shorten(error.format_message().rstrip('.'), LONGEST)}. `{asked} --help` lists what there is."
+        ]
     if isinstance(error, MemoryError):
         return USERS, ["Error: Out of memory. Close other programs, or take less data or a smaller model.", *notes]
     if sentence := find_disk_sentence(error, getattr(error, "filename", None) or "what was to be written"):
-        return USERS, [f"Error: {shorten(sentence)}", *notes]
+        return USERS, [f"Error: {shorten(sentence, LONGEST)}", *notes]
     place = write_traceback(error)
     kept = f"its traceback is in {place}: please report it with that file" if place else "please report what you did"
     return OURS, [f"Error: This is a fault of the course, not yours ({type(error).__name__}); {kept}.", *notes]

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.course.expected import judge
-from helpers.exceptions import PlainError, SettingError, shorten
+from helpers.exceptions import LONGEST, PlainError, SettingError, shorten
 from helpers.files import ROOT, make_folder, read_json
 from helpers.runs import find_runs
 
@@ -70,7 +70,7 @@ def run_headless(notebook: Path, parameters: dict | None = None, runs: Path | No
         )  # fmt: skip
     except Exception as caught:  # one broken notebook must not stop the others
         name, text = getattr(caught, "ename", type(caught).__name__), str(getattr(caught, "evalue", caught))
-        error = shorten(f"{name}: {text}".splitlines()[0])
+        error = shorten(f"{name}: {text}".splitlines()[0], LONGEST)
     return Outcome(notebook.stem, time.time() - start, _newest_record(folder, start), executed, error)
 
 
