@@ -79,7 +79,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 os.fsync(file.fileno())  # a rename must not overtake the content when the power fails
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only disk, not even what is not there can be removed
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

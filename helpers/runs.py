@@ -104,6 +104,7 @@ def open_run_folder(notebook: str, run_name: str, settings: dict | None = None, 
             f"{folder} holds a run with other settings ({', '.join(differing[:4])}), whose result would be lost: choose "
             "another run_name, or delete the folder."
         )
+    make_folder(folder)
     make_folder(folder / "figures")
     claim_folder(folder)
     if settings is not None and is_main_process():
