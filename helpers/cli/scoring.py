@@ -58,7 +58,7 @@ def _load_to_score(predictor: "Predictor", run: Path, dataset: str | None, split
             concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
         )
     else:
-        corpus = load_scored(dataset, predictor.label_names, split=split, **columns)
+        corpus = load_scored(dataset, predictor.label_names, multilabel=predictor.multilabel, split=split, **columns)
         rows = corpus.splits["test"]
     return corpus, rows
 

@@ -208,7 +208,10 @@ def read_pieces(path: Path, layout: Layout, piece_rows: int) -> Iterator[pd.Data
 def _read_fast(path: Path, layout: Layout, piece_rows: int) -> Iterator[pd.DataFrame]:
     mark = '"' if layout.reading == "quotes" else False
     reading = arrow_csv.ReadOptions(
-        column_names=layout.names, skip_rows_after_names=layout.count.skipped + 1, block_size=1 << 23, use_threads=False
+        column_names=layout.names,
+        skip_rows_after_names=layout.count.skipped + 1,
+        block_size=1 << 20,  # pyarrow reads some 30 of them ahead
+        use_threads=False,
     )
     parsing = arrow_csv.ParseOptions(
         delimiter=layout.separator, quote_char=mark, newlines_in_values=bool(mark), ignore_empty_lines=False

@@ -46,9 +46,11 @@ def take_accepted(table: Table) -> None:
             raise DataError(f"{table.source} has no accepted answer: annotate some rows.")
 
 
-def read_labels(tables: dict[str, Table], columns: list[str], known: list[str] | None = None) -> Labels:
+def read_labels(
+    tables: dict[str, Table], columns: list[str], known: list[str] | None = None, multilabel=False
+) -> Labels:
     """Put the labels into columns of their own in every table; return what they are. The labels are those of train,
-    or those that are `known` to a model which is only scored. Raises `DataError` for the first cell that does not fit."""
+    or those that are `known` to a (`multilabel`) model which is only scored. Raises `DataError` for the first cell that does not fit."""
     if len(columns) > 1:
         return _read_binary(tables, columns)
     column, notes = columns[0], []
@@ -58,7 +60,7 @@ def read_labels(tables: dict[str, Table], columns: list[str], known: list[str] |
     lists = {name: _split_cells(table, column, split) for name, table in tables.items()}
     longest = max(len(cell) for cells in lists.values() for cell in cells)
     shortest = min(len(cell) for cells in lists.values() for cell in cells)
-    if longest == shortest == 1 and known is None:
+    if longest == shortest == 1 and not multilabel:
         for name, table in tables.items():
             table.rows = table.rows.assign(**{column: [cell[0] for cell in lists[name]]})
         notes = [f"Each cell of {shorten(column, 40)!r} is a list of one label: one label per text."]

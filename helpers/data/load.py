@@ -48,17 +48,18 @@ def load_data(
 
 
 def load_scored(
-    dataset: str, label_names: list[str], *, split: str = "test", text_column: str | None = None, label_column=None
-) -> LoadedData:
-    """Return rows that a model with `label_names` is only scored on, as the split `test` of a dataset: all rows of a file,
-    of a folder those of `split` or, where it has none, all; nothing is set aside. Raises `DataError` for rows without
-    labels, and for a `split` other than test that is not there."""
+    dataset: str, label_names: list[str], *, multilabel: bool = False, split: str = "test",
+    text_column: str | None = None, label_column=None,
+) -> LoadedData:  # fmt: skip
+    """Return rows that a model with `label_names` (`multilabel`: several may be true) is only scored on, as the split
+    `test` of a dataset: all rows of a file, of a folder those of `split` or, where it has none, all; nothing is set
+    aside. Raises `DataError` for rows without labels, and for a `split` other than test that is not there."""
     tables, notes = _read_tables(find_dataset(dataset), dataset)
     if split in tables:
         tables = {split: tables[split]}
     elif split not in ("test", "all"):
         raise DataError(f"{shorten(dataset, 100)} has no {split} split: it has {', '.join(tables)}.")
-    text_column, labels, used, more = _prepare(tables, text_column, label_column, known=label_names)
+    text_column, labels, used, more = _prepare(tables, text_column, label_column, label_names, multilabel)
     origin = _describe_origin(tables, text_column, used)
     rows = pd.concat([table.rows for table in tables.values()])
     notes += [*more, f"Scored: all {len(rows):,} rows of {shorten(', '.join(t.source for t in tables.values()), 120)}."]
@@ -67,7 +68,11 @@ def load_scored(
 
 
 def _prepare(
-    tables: dict[str, Table], text_column: str | None, label_column, known: list[str] | None = None
+    tables: dict[str, Table],
+    text_column: str | None,
+    label_column,
+    known: list[str] | None = None,
+    multilabel: bool = False,
 ) -> tuple[str, Labels, list[str], list[str]]:
     """Check texts and read labels in all tables; take splits without labels away. Return the text column, the labels,
     the columns that held them, and notes."""
@@ -76,23 +81,24 @@ def _prepare(
     text_column = columns.find_text_column(first, text_column)
     used, more = columns.find_label_columns(first, label_column, text_column, known)
     columns.check_twins(first, used)
-    notes += more + _take_questions(tables, text_column, used)
+    notes += more + _take_questions(tables, text_column, used, [*tables] if known else ["test"])
     for table in tables.values():
         columns.align_columns(table, [text_column, *used])
         columns.check_ids(table)
         take_accepted(table)
         columns.check_texts(table, text_column)
-    labels = read_labels(tables, used, known)
+    labels = read_labels(tables, used, known, multilabel)
     return text_column, labels, used, notes + labels.notes
 
 
-def _take_questions(tables: dict[str, Table], text_column: str, used: list[str]) -> list[str]:
-    """Take away the splits without labels, as a competition hands them out; return what is to be said of them."""
-    notes, names = [], list(tables)
-    for name in [name for name in names if name == "test" or "train" not in tables]:
+def _take_questions(tables: dict[str, Table], text_column: str, used: list[str], names: list[str]) -> list[str]:
+    """Take away those of the splits called `names` that have no labels, as a competition hands them out; return what is
+    to be said of them."""
+    notes = []
+    for name in [name for name in names if name in tables]:
         table = tables[name]
         has = [column for column in used if columns.match_column(table, column)]
-        known = set(tables["train"].rows[used[0]].map(str)) if "train" in tables else set()
+        known = set(tables["train"].rows[used[0]].map(str)) if name != "train" and "train" in tables else set()
         if columns.match_column(table, text_column) and (not has or is_unlabelled(table, has, known)):
             if len(tables) == 1:
                 raise DataError(

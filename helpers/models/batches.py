@@ -97,7 +97,7 @@ def describe_cut(cut: np.ndarray, max_length: int) -> str | None:
     count = int(cut.sum())
     if count <= 0.01 * len(cut):
         return None
-    return f"{count:,} of {len(cut):,} texts ({count / len(cut):.0%}) lose what is beyond {max_length} tokens: max_length=… sets that."
+    return f"{count:,} of {len(cut):,} texts ({count / len(cut):.0%}) lose what is beyond {max_length} tokens."
 
 
 def select_rows(encoded: EncodedTexts, rows) -> EncodedTexts:

@@ -61,7 +61,7 @@ def say_cut(count: int, rows: int, max_length: int) -> None:
     """Print how many of the training texts lose their end, if they are more than 1 %."""
     note = describe_cut(np.arange(rows) < count, max_length)
     if note and is_main_process():
-        print(f"Training: {note}", flush=True)
+        print(f"Training: {note} A larger max_length reads more of them.", flush=True)
 
 
 def accumulate_gradients(run: Session, rows, loss_function) -> float:

@@ -38,6 +38,12 @@ def predictor(runs, request):
 
 
 def write_rows(path, rows, columns=("id", "message", "note")):
+    table = pd.DataFrame(rows, columns=columns)
+    if path.suffix.lower() in (".jsonl", ".parquet", ".xlsx"):
+        options = {"orient": "records", "lines": True} if path.suffix.lower() == ".jsonl" else {"index": False}
+        write = {".jsonl": table.to_json, ".parquet": table.to_parquet, ".xlsx": table.to_excel}[path.suffix.lower()]
+        write(path, **options)
+        return path
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "wt", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter="\t" if ".tsv" in path.name else ",").writerows([columns, *rows])
@@ -54,7 +60,7 @@ def read_back(path):
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-@pytest.mark.parametrize("name", ["in.csv", "in.tsv", "in.csv.gz"])
+@pytest.mark.parametrize("name", ["in.csv", "in.tsv", "in.csv.gz", "IN.CSV", "in.jsonl", "in.parquet", "in.xlsx"])
 def test_every_row_comes_back_in_its_place_with_what_predict_says(predictor, tmp_path, name):
     rows = some_rows()
     source, target = write_rows(tmp_path / name, rows), tmp_path / "new" / "out.csv"
@@ -98,6 +104,21 @@ def test_a_file_is_predicted_in_tf32_on_a_gpu_its_last_piece_as_well(runs, tmp_p
     predict_file(predictor, source, tmp_path / "out.csv", text_column="message", chunk_rows=20)
     assert seen == [(20, kind == "cuda"), (5, kind == "cuda")]
     assert not tf32_is_on()
+
+
+def test_a_file_of_one_text_per_line_is_predicted_line_by_line(predictor, tmp_path):
+    (tmp_path / "in.txt").write_text('glad1, "sour\nsour1\r\n\nglad2')
+    report = predict_file(predictor, tmp_path / "in.txt", tmp_path / "OUT.CSV", chunk_rows=2)
+    assert (report.rows, report.blank_rows, report.notes) == (3, 1, ())
+    assert list(read_back(tmp_path / "OUT.CSV")["text"]) == ['glad1, "sour', "sour1", "glad2"]
+
+
+def test_rows_with_open_quotation_marks_all_come_back_and_that_is_said(predictor, tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_text('label,text\na,glad1\nb,"sour1\na,glad2\nb,"sour2\na,glad1\n')
+    report = predict_file(predictor, source, tmp_path / "out.csv", chunk_rows=2)
+    assert list(read_back(tmp_path / "out.csv")["text"]) == ["glad1", '"sour1', "glad2", '"sour2', "glad1"]
+    assert report.notes == ("in.csv: its quotation marks enclose no cells and are read as part of the texts.",)
 
 
 def test_blank_lines_are_left_out_and_counted(predictor, tmp_path):
