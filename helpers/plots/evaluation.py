@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers.plots.names import count_cells, count_columns, cut_end, extra_inches, measure_widest, shorten
-from helpers.plots.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, PERCENT, RED, SKY, new_figure, styled
+from helpers.plots.style import BLUE, COLOURS, GREY, MARKERS, ORANGE, PERCENT, RED, SKY, new_figure, square, styled
 
 SLANTED = {"rotation": 30, "ha": "right"}
 THRESHOLD_NAMES = {"half": "0.5 for all", "global": "one, tuned", "per_label": "one per label"}
@@ -22,9 +22,9 @@ def plot_probabilities(
     """Return bars of one text's probabilities `(labels,)`, the likeliest first. Dark is the likeliest label or, with
     `thresholds` `(labels,)`, every label that reaches its own."""
     order, names = np.argsort(probability), shorten(label_names)
-    width, labels = 7 + extra_inches(names), {"title": cut_end(text, 68), "xlim": (0, 1.1), "xticks": []}
-    panel = width - 0.3 - measure_widest(names)
-    figure, (ax,) = new_figure(width, 0.32 * len(order) + 1.2, panel=panel, **labels)
+    width = 7 + extra_inches(names)
+    labels = {"title": cut_end(text, 68), "panel": width - 0.3 - measure_widest(names)}
+    figure, (ax,) = new_figure(width, 0.32 * len(order) + 1.2, xlim=(0, 1.1), xticks=[], **labels)
     called = probability == probability.max() if thresholds is None else probability >= np.asarray(thresholds)
     colours = [BLUE if called[i] else SKY for i in order]
     bars = ax.barh(range(len(order)), probability[order], color=colours)
@@ -44,8 +44,8 @@ def plot_scores(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     """Return points with intervals, one row each, from a table with the columns value, low and high."""
     names, labels = shorten(table.index), {"title": title, "xlabel": xlabel}
     width = 7.5 + extra_inches(names, 24)
-    panel = width - 0.3 - measure_widest(names)
-    figure, (ax,) = new_figure(width, 0.42 * len(table) + 1.3, grid="x", panel=panel, **labels)
+    labels["panel"] = width - 0.3 - measure_widest(names)
+    figure, (ax,) = new_figure(width, 0.42 * len(table) + 1.3, grid="x", **labels)
     places, errors = np.arange(len(table)), _interval_errors(table)
     ax.errorbar(table["value"], places, xerr=errors, fmt="o", color=BLUE, ecolor=SKY, elinewidth=3)
     ax.set_yticks(places, names)
@@ -58,17 +58,19 @@ def plot_label_scores(tables: dict[str, pd.DataFrame], *, title: str) -> Figure:
     """Return bars by label with intervals, a colour per model, from tables with the columns value, low and high."""
     first = next(iter(tables.values()))
     labels = {"title": title, "xlabel": "label", "ylabel": "F1"}
-    names, models = shorten(first.index), shorten(tables)
-    width, slanted = max(1.25 * len(first) + 1, 4), max(map(count_cells, names), default=0) > 14
-    panel = width - 0.9 * max(1, measure_widest(names) * slanted)
-    figure, (ax,) = new_figure(width, 3.6, grid="y", ylim=(0, 1), panel=panel, **labels)
+    names, models = shorten(first.index), shorten(tables)[:3]
+    width, slant = max(1.25 * len(first) + 1, 4), measure_widest(names) * (max(map(count_cells, names)) > 14)
+    labels |= {"panel": width - max(0.9, 0.9 * slant), "ylim": (0, 1)}
+    figure, (ax,) = new_figure(width, 3.6 + 0.6 * slant, grid="y", **labels)
     width, places, drawn = 0.8 / len(tables), np.arange(len(first)), []
     for i, (table, colour) in enumerate(zip(tables.values(), (BLUE, ORANGE, GREY), strict=False)):
         shifted = places + (i - (len(tables) - 1) / 2) * width
         bars = {"color": colour, "error_kw": {"elinewidth": 1.2, "ecolor": "#333333"}, "capsize": 2}
         drawn.append(ax.bar(shifted, table["value"], width * 0.95, yerr=_interval_errors(table), **bars))
-    ax.set_xticks(places, names, **SLANTED if slanted else {})
-    figure.legend(drawn, models, loc="outside upper right", ncols=count_columns(figure, models))
+    ax.set_xticks(places, names, **SLANTED if slant else {})
+    columns = count_columns(figure, models)
+    figure.set_figheight(figure.get_figheight() + 0.2 * (len(models) - columns))
+    figure.legend(drawn, models, loc="outside upper right", ncols=columns)
     return figure
 
 
@@ -108,7 +110,7 @@ def plot_cost(table: pd.DataFrame, *, cost: str, quality: str, title: str) -> Fi
     """Return points of quality (higher is better) over cost (logarithmic, left is cheaper), a row of `table` each, with
     the interval that its columns low and high give the quality."""
     figure, (ax,) = new_figure(7.5, 3.6, title=title, xlabel=cost, ylabel=quality, ymargin=0.15, **OVER_COST)
-    rows = zip(table.iterrows(), _interval_errors(table, quality).T, (GREY, BLUE, ORANGE, GREEN), "D^os", strict=False)
+    rows = zip(table.iterrows(), _interval_errors(table, quality).T, (GREY, *COLOURS[:3]), "D^os", strict=False)
     for name, ((_, row), errors, colour, marker) in zip(shorten(table.index, 24), rows, strict=False):
         x, y = row[cost], row[quality]
         ax.errorbar(x, y, yerr=errors[:, None], fmt=marker, color=colour, markersize=9, capsize=3)
@@ -156,7 +158,7 @@ def plot_reliability(tables: dict[str, pd.DataFrame]) -> Figure:
         confidence, accuracy, shares = table["confidence"], table["accuracy"], table["rows"] / table["rows"].sum()
         ax.plot(confidence, accuracy, line, color=colour, markersize=4)
         ax.scatter(confidence, accuracy, s=700 * shares, color=colour, alpha=0.3)
-    ax.legend(ax.lines, ["confidence = accuracy", *shorten(tables)], loc="lower right", fontsize=9)
+    ax.legend(ax.lines, ["confidence = accuracy", *shorten(tables)[:2]], loc="lower right", fontsize=9)
     return figure
 
 
@@ -186,11 +188,6 @@ def _draw_matrix(ax: plt.Axes, shares: np.ndarray, names, texts=None, *, row_nam
     return image
 
 
-def _square(size: float, names: Sequence[str]) -> float:
-    """Return about how wide a matrix is in a figure of height `size` with slanted `names` below."""
-    return max(1.8, size - 0.8 * measure_widest(names) - 1.2)
-
-
 def _share_of_row(counts: np.ndarray) -> np.ndarray:
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
@@ -201,7 +198,7 @@ def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> 
     names = shorten(counts.columns)
     size = 0.85 * len(counts) + 1.6 + extra_inches(names)
     labels = {"title": title, "xlabel": "predicted", "ylabel": "true"}
-    figure, (ax,) = new_figure(size + 0.8, size, panel=_square(size, names), **labels)
+    figure, (ax,) = new_figure(size + 0.8, size, panel=square(size, names), **labels)
     shares, cells = _share_of_row(counts.to_numpy()), counts.to_numpy()
     texts = np.vectorize("{:.0%}\n{}".format, otypes=[object])(shares, cells)
     image = _draw_matrix(ax, shares, names, texts, fontsize=9)
@@ -214,8 +211,8 @@ def plot_confusions(panels: dict[str, pd.DataFrame]) -> Figure:
     """Return confusion matrices side by side, each from `evaluation.confusion_counts`: colour and percent by row."""
     names = shorten(next(iter(panels.values())).columns)
     size = 0.62 * len(names) + 1.4 + extra_inches(names)
-    labels = {"titles": panels, "panel": _square(size, names)}
-    figure, axes = new_figure(size * len(panels) + 0.6, size, xlabel="predicted", **labels)
+    settings = {"titles": panels, "panel": square(size, names), "xlabel": "predicted"}
+    figure, axes = new_figure(size * len(panels) + 0.6, size, **settings)
     for ax, counts in zip(axes, panels.values(), strict=True):
         _draw_matrix(ax, _share_of_row(counts.to_numpy()), names, row_names=ax is axes[0])
     axes[0].set_ylabel("true")
@@ -242,8 +239,8 @@ def plot_label_confusions(counts: pd.DataFrame, *, columns: int = 6) -> Figure:
 def plot_co_occurrence(panels: dict[str, pd.DataFrame]) -> Figure:
     """Return squares from `evaluation.co_occurrence`: of the texts with the row's label, how many have the column's?"""
     names = shorten(next(iter(panels.values())).columns)
-    size = max(3.4, (0.4 if len(panels) == 1 else 0.34) * len(names) + 1.5) + extra_inches(names)
-    labels = {"titles": panels, "panel": _square(size, names)}
+    size = max(3.4, (0.4 if len(panels) == 1 else 0.34) * len(names) + 1.5) + 2 * extra_inches(names)
+    labels = {"titles": panels, "panel": square(size, names)}
     figure, axes = new_figure(size * len(panels) + 0.6, size, xlabel="… also have this label", **labels)
     for ax, table in zip(axes, panels.values(), strict=True):
         shares = table.to_numpy().copy()

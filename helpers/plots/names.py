@@ -183,7 +183,7 @@ def draw_as_written(figure: Figure) -> None:
 def _number(text: str, missing: set[str], key: dict[str, str]) -> str:
     """Return `text` with a number for each run of `missing` letters, from `key` or else the next one, which is added."""
     letters = "[" + "".join(map(re.escape, missing)) + "]+"
-    runs = re.compile(f"{letters}(?: +{letters})*")
+    runs = re.compile(f"{letters}(?:[ \u200d\ufe0f]+{letters})*\ufe0f?")  # U+200D and U+FE0F join emoji
     return runs.sub(lambda run: key.setdefault(run[0], f"[{len(key) + 1}]"), text)
 
 

@@ -1,13 +1,13 @@
 """The look of every figure, in all notebooks: one palette, one style, and the function that opens a figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.plots.names import draw_as_written, wrap
+from helpers.plots.names import draw_as_written, measure_widest, wrap
 
 # Okabe & Ito's palette: distinguishable with every common form of colour vision.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
@@ -72,3 +72,8 @@ def new_figure(
     for ax, title in zip(axes[0], titles, strict=False):
         ax.set_title(wrap(title, panel, 12))
     return figure, axes.ravel()
+
+
+def square(height: float, names: Sequence[str]) -> float:
+    """Return about how many inches wide a matrix is in a figure of `height` inches, with slanted `names` below it."""
+    return max(1.8, height - 0.8 * measure_widest(names) - 1.2)

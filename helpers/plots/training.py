@@ -60,7 +60,7 @@ def plot_curves(histories: dict[str, Sequence[pd.DataFrame]], *, metric: str = "
             (line,) = right.plot(history["epoch"], history[metric], marker + "-", color=colour, alpha=0.8)
         lines.append(line)
     left.set_ylim(0, None)
-    right.legend(lines, shorten(histories), loc="lower right")
+    right.legend(lines, shorten(histories)[:2], loc="lower right")
     return figure
 
 
@@ -109,7 +109,7 @@ def plot_checkpoint_choice(history: pd.DataFrame, choices: dict[str, int]) -> Fi
 @styled
 def plot_memory(table: pd.DataFrame) -> Figure:
     """Return stacked bars, a row of `table` each, of the bytes in its columns, from `training.count_memory`."""
-    names, parts, title = shorten(table.index), shorten(table.columns), "What a training step keeps in memory"
+    names, parts, title = shorten(table.index), shorten(table.columns)[:4], "What a training step keeps in memory"
     figure, (ax,) = new_figure(8.5 + extra_inches(names, 28), 0.5 * len(table) + 1.7, title=title, xlabel="MB")
     left, places = np.zeros(len(table)), np.arange(len(table))
     for column, colour in zip(table.columns, (BLUE, ORANGE, SKY, GREY), strict=False):
