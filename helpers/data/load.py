@@ -63,7 +63,7 @@ def load_scored(
     origin = _describe_origin(tables, text_column, used)
     rows = pd.concat([table.rows for table in tables.values()])
     notes += [*more, f"Scored: all {len(rows):,} rows of {shorten(', '.join(t.source for t in tables.values()), 120)}."]
-    scored = DatasetDict(test=to_dataset(rows, text_column, labels.columns, labels.names))
+    scored = DatasetDict({"test": to_dataset(rows, text_column, labels.columns, labels.names)})
     return LoadedData(scored, labels.names, labels.multilabel, notes, origin)
 
 
