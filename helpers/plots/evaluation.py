@@ -57,11 +57,10 @@ def plot_scores(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
 def plot_label_scores(tables: dict[str, pd.DataFrame], *, title: str) -> Figure:
     """Return bars by label with intervals, a colour per model, from tables with the columns value, low and high."""
     first = next(iter(tables.values()))
-    labels = {"title": title, "xlabel": "label", "ylabel": "F1"}
     names, models = shorten(first.index), shorten(tables)[:3]
     width, slant = max(1.25 * len(first) + 1, 4), measure_widest(names) * (max(map(count_cells, names)) > 14)
-    labels |= {"panel": width - max(0.9, 0.9 * slant), "ylim": (0, 1)}
-    figure, (ax,) = new_figure(width, 3.6 + 0.6 * slant, grid="y", **labels)
+    labels = {"title": title, "panel": width - max(0.9, 0.9 * slant), "xlabel": "label", "ylabel": "F1"}
+    figure, (ax,) = new_figure(width, 3.6 + 0.6 * slant, grid="y", ylim=(0, 1), **labels)
     width, places, drawn = 0.8 / len(tables), np.arange(len(first)), []
     for i, (table, colour) in enumerate(zip(tables.values(), (BLUE, ORANGE, GREY), strict=False)):
         shifted = places + (i - (len(tables) - 1) / 2) * width
@@ -78,9 +77,8 @@ def plot_label_scores(tables: dict[str, pd.DataFrame], *, title: str) -> Figure:
 def plot_label_lines(table: pd.DataFrame, *, title: str, ylabel: str = "F1") -> Figure:
     """Return a line per column of `table` over its rows, the labels, in their order: from frequent to rare, say."""
     names, lines, labels = shorten(table.index), shorten(table.columns), {"title": title, "ylabel": ylabel}
-    height = 3.8 + extra_inches(names) / 2  # half: they are slanted
-    panel = 8.7 - 0.9 * measure_widest(names) - measure_widest(lines)
-    figure, (ax,) = new_figure(9.5, height, grid="y", ylim=(-0.03, 1), panel=panel, **labels)
+    labels |= {"panel": 8.7 - 0.9 * measure_widest(names) - measure_widest(lines), "ylim": (-0.03, 1)}
+    figure, (ax,) = new_figure(9.5, 3.8 + extra_inches(names) / 2, grid="y", **labels)  # half: they are slanted
     for i, name in enumerate(table.columns):
         ax.plot(range(len(table)), table[name], marker=MARKERS[i % 8], color=COLOURS[i % 8], alpha=0.85)
     ax.set_xticks(range(len(table)), names, **SLANTED)
@@ -239,9 +237,10 @@ def plot_label_confusions(counts: pd.DataFrame, *, columns: int = 6) -> Figure:
 def plot_co_occurrence(panels: dict[str, pd.DataFrame]) -> Figure:
     """Return squares from `evaluation.co_occurrence`: of the texts with the row's label, how many have the column's?"""
     names = shorten(next(iter(panels.values())).columns)
-    size = max(3.4, (0.4 if len(panels) == 1 else 0.34) * len(names) + 1.5) + 2 * extra_inches(names)
-    labels = {"titles": panels, "panel": square(size, names)}
-    figure, axes = new_figure(size * len(panels) + 0.6, size, xlabel="… also have this label", **labels)
+    size = max(3.4, (0.4 if len(panels) == 1 else 0.34) * len(names) + 1.5)
+    size += min(2, len(panels)) * extra_inches(names)
+    labels = {"titles": panels, "panel": square(size, names), "xlabel": "… also have this label"}
+    figure, axes = new_figure(size * len(panels) + 0.6, size, **labels)
     for ax, table in zip(axes, panels.values(), strict=True):
         shares = table.to_numpy().copy()
         np.fill_diagonal(shares, np.nan)  # every label goes with itself

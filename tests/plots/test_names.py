@@ -60,6 +60,7 @@ def attributions(tokens):
 PLOTS = {
     "balance": lambda n: plots.plot_balance(pd.DataFrame({"train": [5, 3, 2, 1], "test": [1, 1, 2, 3]}, index=n)),
     "padding": lambda n: plots.plot_padding([[5, 9, 30], [2, 3]], None, n[0]),
+    "co-occurrence of one": lambda n: plots.plot_co_occurrence({n[0]: matrix(n)}),
     "co-occurrence": lambda n: plots.plot_co_occurrence({n[0]: matrix(n), n[1]: matrix(n)}),
     "confusion": lambda n: plots.plot_confusion((100 * matrix(n)).astype(int), title=n[0]),
     "confusions": lambda n: plots.plot_confusions({n[0]: matrix(n), n[1]: matrix(n)}),
@@ -98,6 +99,7 @@ def draw(figure):
     canvas, write = FigureCanvasAgg(figure), Text.draw
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", ".*deprecated")  # an older matplotlib with a newer pyparsing
         patch.setattr(Text, "draw", lambda text, *args: (drawn.setdefault(text), write(text, *args))[1])
         figure.savefig(io.BytesIO())
     shown = [text for text in drawn if text.get_text().strip()]
