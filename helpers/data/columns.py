@@ -2,6 +2,7 @@
 Every refusal is one sentence that names the file, the row and the remedy."""
 
 import re
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -167,5 +168,4 @@ def check_cells(table: Table, column: str, *, whole: bool = True) -> None:
 
 def _join(names) -> str:
     """Return names for a message: on one line, and not more than fit there."""
-    line = " ".join(", ".join(map(str, names)).split())
-    return line if len(line) <= 110 else line[:110] + "…"
+    return textwrap.shorten(", ".join(shorten(name, 40) for name in names), 140, placeholder=" …")
