@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.assets.zoo import ZOO, find_row, list_near_names
-from helpers.exceptions import AssetError
+from helpers.exceptions import AssetError, shorten
 from helpers.files import DATA, ROOT, read_json, read_toml
 
 MANIFEST = DATA / "assets.toml"
@@ -105,7 +105,7 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
         return Asset(str(folder))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
     if looks_local or name.lower().endswith((".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx", ".txt", ".gz")):
-        raise AssetError(f"There is no file or folder {name!r}: check the path of the {kind}.")
+        raise AssetError(f"There is no file or folder {shorten(name, 180)!r}: check the path of the {kind}.")
     if "/" not in name:
         choices = ", ".join(known)
         if kind == "model":

@@ -18,6 +18,7 @@ from helpers.data.load import load_data, read_text_chunks
 from helpers.data.tables import find_kind
 from helpers.exceptions import PlainError
 
+datasets.disable_progress_bars()
 ROWS = [(f"text number {i} about things", ("joy", "anger")[i % 2]) for i in range(40)]
 TWO = {"anger": 20, "joy": 20}
 
@@ -177,7 +178,6 @@ def main() -> None:
     import corpus_entries  # noqa: F401  fills ENTRIES
 
     entries = sys.modules["corpus_of_files"].ENTRIES
-    datasets.disable_progress_bars()
     for entry in entries:
         with tempfile.TemporaryDirectory() as folder:
             found, sizes, notes = outcome(entry, Path(folder))
