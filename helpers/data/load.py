@@ -132,7 +132,9 @@ def _read_tables(asset: Asset, name: str) -> tuple[dict[str, Table], list[str]]:
         return read_hub_tables(asset.location, asset.revision), []
     if path.name == ARCHIVE:  # the movie reviews come with ratings, and with a split of their own
         splits = read_review_splits(path)
-        return {name: Table(splits[name], f"{path.name} ({name})", first_line=1) for name in SPLITS}, []
+        tables = {name: Table(splits[name], f"{path.name} ({name})", first_line=1) for name in SPLITS}
+        tables["train"].left_out = {"ambiguous": len(splits["ambiguous"])}
+        return tables, []
     if path.is_dir():
         return (read_saved_tables(path), []) if layouts.is_saved_dataset(path) else layouts.read_folder(path)
     if not path.is_file():
