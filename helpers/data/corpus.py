@@ -43,6 +43,12 @@ def to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], l
     return Dataset.from_dict(content, features=Features(features))
 
 
+def require_one_label(data: LoadedData, name: str) -> None:
+    """Refuse data with several labels per text, in a notebook about one."""
+    if data.multilabel:
+        raise DataError(f"{name} has several labels per text: take notebook 04, or name one column in label_column.")
+
+
 def relabel(data: LoadedData, names: list[str]) -> LoadedData:
     """Return `data` with its labels numbered as in `names`, which hold all of its own and may hold more."""
     if names == data.label_names:
