@@ -58,7 +58,7 @@ def command(monkeypatch, capsys, tmp_path):
 @pytest.mark.long
 @whole_corpus
 def test_train_evaluate_and_predict(entry, model, command, tmp_path):
-    """2 s each that is read; 7 minutes in all."""
+    """Half a second each, two minutes in all."""
     folder = tmp_path / "files"
     folder.mkdir()
     found, sizes, _ = outcome(entry, folder)

@@ -38,6 +38,7 @@ def predictor(runs, request):
 
 
 def write_rows(path, rows, columns=("id", "message", "note")):
+    rows = list(rows)
     table = pd.DataFrame(rows, columns=columns)
     if path.suffix.lower() in (".jsonl", ".parquet", ".xlsx"):
         options = {"orient": "records", "lines": True} if path.suffix.lower() == ".jsonl" else {"index": False}
