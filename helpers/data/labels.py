@@ -30,11 +30,10 @@ class Labels:
 
 
 def is_unlabelled(table: Table, columns: list[str], known: set[str] = frozenset()) -> bool:
-    """Return whether the label columns, as far as the table has them, hold nothing but what stands for an unknown label:
-    these rows are questions. `known` are the labels of train, where -1 may be one."""
-    asked = [name for name in columns if name in table.rows]
+    """Return whether the table's label columns hold nothing but what stands for an unknown label: these rows are
+    questions. `known` are the labels of train, where -1 may be one."""
     unknown = [value for value in UNANSWERED if value not in known]
-    cells = table.rows[asked].fillna("").astype(str).apply(lambda column: column.str.strip().isin(unknown))
+    cells = table.rows[columns].fillna("").astype(str).apply(lambda column: column.str.strip().isin(unknown))
     return bool(cells.all(axis=None))
 
 

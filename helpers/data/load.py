@@ -31,7 +31,7 @@ def load_data(
     names joined by commas). What was found out rather than named is among the notes. Raises `DataError` for whatever
     would make training fail or mislead.
     """
-    tables, notes = _read_tables(find_dataset(dataset), dataset)
+    tables, notes = _read_tables(find_dataset(dataset))
     if "train" not in tables:
         source = next(iter(tables.values())).source
         raise DataError(f"{shorten(dataset, 100)} holds no train file (only {source}): name one train.csv.")
@@ -54,7 +54,7 @@ def load_scored(
     """Return rows that a model with `label_names` (`multilabel`: several may be true) is only scored on, as the split
     `test` of a dataset: all rows of a file, of a folder those of `split` or, where it has none, all; nothing is set
     aside. Raises `DataError` for rows without labels, and for a `split` other than test that is not there."""
-    tables, notes = _read_tables(find_dataset(dataset), dataset)
+    tables, notes = _read_tables(find_dataset(dataset))
     if split in tables:
         tables = {split: tables[split]}
     elif split not in ("test", "all"):
@@ -97,7 +97,7 @@ def _take_questions(tables: dict[str, Table], text_column: str, used: list[str],
     notes = []
     for name in [name for name in names if name in tables]:
         table = tables[name]
-        has = [column for column in used if columns.match_column(table, column)]
+        has = [found for column in used if (found := columns.match_column(table, column))]
         known = set(tables["train"].rows[used[0]].map(str)) if name != "train" and "train" in tables else set()
         if columns.match_column(table, text_column) and (not has or is_unlabelled(table, has, known)):
             if len(tables) == 1:
@@ -125,7 +125,7 @@ def _describe_origin(tables: dict[str, Table], text_column: str, used: list[str]
     return f"{read:,} of {read + sum(reasons.values()):,} rows{why} · text {shorten(text_column, 40)!r}, {label}"
 
 
-def _read_tables(asset: Asset, name: str) -> tuple[dict[str, Table], list[str]]:
+def _read_tables(asset: Asset) -> tuple[dict[str, Table], list[str]]:
     """Return the splits of a dataset as they were written, by the reader that knows its form, and notes."""
     path = Path(asset.location)
     if not asset.is_local:

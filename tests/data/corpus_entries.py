@@ -676,6 +676,7 @@ GLUE = {
     "train.tsv": plain(head="sentence,label", separator="\t"),
     "dev.tsv": other(head="sentence,label", separator="\t"),
 }
+add("headers in another case", {"train.csv": plain(), "test.csv": other(head="Text,Label")}, SPLIT, sizes={"test": 8})
 add(
     "glue",
     GLUE | {"test.tsv": "index\tsentence\n" + "".join(f"{i}\tquestion {i}\n" for i in range(8))},
