@@ -21,6 +21,8 @@ ROOT = _CHECKOUT if _IS_CHECKOUT else Path.cwd()
 DATA = _CHECKOUT / "data" if _IS_CHECKOUT else Path(sys.prefix) / "share" / "transformers-for-emotion"
 
 
+# A file of data, packed or not, by its name.
+DATA_FILE = re.compile(r"\.((csv|tsv|jsonl?|parquet|arrow|xlsx|txt)(\.gz)?|gz)$", re.IGNORECASE)
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 ELSEWHERE = "choose another folder, for runs by setting COURSE_RUNS."

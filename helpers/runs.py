@@ -18,7 +18,16 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from helpers.exceptions import SettingError
-from helpers.files import ROOT, atomic_path, explain_disk_errors, make_folder, read_json, write_json, write_table
+from helpers.files import (
+    DATA_FILE,
+    ROOT,
+    atomic_path,
+    explain_disk_errors,
+    make_folder,
+    read_json,
+    write_json,
+    write_table,
+)  # fmt: skip
 
 RUNS = ROOT / "runs"
 SCHEMA_VERSION = 1
@@ -55,11 +64,9 @@ def shorten_name(name: str) -> str:
     suffix, in letters of any script, digits, "." and "-". What calls itself "model" is named by the folder it is in."""
     path = Path(os.path.abspath(os.path.expanduser(name)))
     last = path.parent.name if path.name == "model" else path.name
-    last = re.sub(r"(\.(csv|tsv|jsonl?|parquet|xlsx|txt))?(\.gz)?$", "", last, flags=re.IGNORECASE)
-    last = re.sub(r"[^\w.]+|_+", "-", unicodedata.normalize("NFC", last))
-    return (
-        last.encode()[:50].decode(errors="ignore").strip("-.") or "data"
-    )  # a name of several such parts has to fit into 255
+    last = re.sub(r"[^\w.]+|_+", "-", unicodedata.normalize("NFC", DATA_FILE.sub("", last)))
+    last = last.encode()[:50].decode(errors="ignore")  # a name of several such parts has to fit into 255
+    return last.strip("-.") or "data"
 
 
 def find_runs() -> Path:

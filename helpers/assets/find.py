@@ -9,11 +9,10 @@ from pathlib import Path
 
 from helpers.assets.zoo import ZOO, find_row, list_near_names
 from helpers.exceptions import AssetError, shorten
-from helpers.files import DATA, ROOT, read_json, read_toml
+from helpers.files import DATA, DATA_FILE, ROOT, read_json, read_toml
 
 MANIFEST = DATA / "assets.toml"
 CACHE = ROOT / "data" / "cache"
-DATA_FILE = re.compile(r"\.(csv|tsv|jsonl?|parquet|arrow|xlsx|txt)(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
             raise AssetError(f"{name!r} has not been fetched yet: run `python -m helpers fetch` once, online.")
         return Asset(str(folder))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
-    if looks_local or name.lower().endswith((".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx", ".txt", ".gz")):
+    if looks_local or DATA_FILE.search(name):
         raise AssetError(f"There is no file or folder {shorten(name, 180)!r}: check the path of the {kind}.")
     if "/" not in name:
         choices = ", ".join(known)

@@ -33,7 +33,7 @@ def evaluate_run(model: str | Path, *, dataset: str | None = None, split: str = 
     if names != predictor.label_names:
         notes.append(f"The model calls its labels {', '.join(predictor.label_names)}: taken for {', '.join(names)}.")
     probability, cut = predictor.predict_with_cut(rows["text"])
-    if note := describe_cut(cut, predictor.max_length):
+    if note := describe_cut(int(cut.sum()), len(cut), predictor.max_length):
         notes.append(note)
     return score(labels, probability, names, thresholds=predictor.thresholds), notes
 

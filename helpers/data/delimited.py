@@ -3,6 +3,7 @@ rows strictly, in each way of quoting that people use, and pyarrow reads them fa
 
 import csv
 import gzip
+import io
 import itertools
 import re
 from collections import Counter
@@ -61,10 +62,19 @@ class Layout:
     notes: list[str]
 
 
+def is_packed(path: Path) -> bool:
+    """Return whether a file's name says that gzip packed it."""
+    return path.name.lower().endswith(".gz")
+
+
+def open_bytes(path: Path):
+    """Open a file, packed or not, to read its bytes."""
+    return gzip.open(path) if is_packed(path) else open(path, "rb")
+
+
 def open_text(path: Path):
     """Open a file, packed or not, as UTF-8 with its line ends as they are."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="")
 
 
 def find_layout(path: Path) -> Layout:
@@ -113,16 +123,9 @@ def _find_separator(path: Path, usual: str) -> tuple[str, list[str]]:
     found = [s for s in SEPARATORS if s in lines[0] and (len(lines) == 1 or s in lines[1])]
     separator = usual if usual in lines[0] or not found else max(found, key=lines[0].count)
     order = list(READINGS)
-    if f"{separator} " in lines[0] and separator != " ":  # a header such as "text, label"
+    if f"{separator} " in lines[0]:  # a header such as "text, label"
         order[:2] = ["blanks", "quotes"]
     return separator, order
-
-
-def _records(path: Path, separator: str, reading: str) -> Iterator[tuple[list[str], csv.reader]]:
-    with open_text(path) as file:
-        reader = csv.reader(file, delimiter=separator, **READINGS[reading])
-        for row in reader:
-            yield row, reader
 
 
 def _count(path: Path, separator: str, reading: str) -> Count:
@@ -216,12 +219,10 @@ def _read_fast(path: Path, layout: Layout, piece_rows: int) -> Iterator[pd.DataF
     parsing = arrow_csv.ParseOptions(
         delimiter=layout.separator, quote_char=mark, newlines_in_values=bool(mark), ignore_empty_lines=False
     )
-    as_text = dict.fromkeys(
-        layout.names, pa.large_string()
-    )  # nothing is guessed: "NA" stays a word, "01" keeps its zero
+    # Nothing is guessed: "NA" stays a word, "01" keeps its zero.
+    as_text = dict.fromkeys(layout.names, pa.large_string())
     options = arrow_csv.ConvertOptions(column_types=as_text, strings_can_be_null=False, null_values=[])
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as file, arrow_csv.open_csv(file, reading, parsing, options) as batches:
+    with open_bytes(path) as file, arrow_csv.open_csv(file, reading, parsing, options) as batches:
         kept = []
         for batch in batches:
             kept.append(batch)
@@ -237,11 +238,12 @@ def _read_fast(path: Path, layout: Layout, piece_rows: int) -> Iterator[pd.DataF
 def _read_slowly(path: Path, layout: Layout, piece_rows: int, done: int) -> Iterator[pd.DataFrame]:
     """Yield the rows after the first `done`: shorter ones filled up with empty cells, longer ones without theirs."""
     width, start = len(layout.names), layout.count.skipped + 1
-    records = itertools.islice(_records(path, layout.separator, layout.reading), start, None)
-    numbered = ((number, row) for number, (row, _) in enumerate(records, start=start - 1) if any(row))
-    numbered = itertools.islice(numbered, done, None)
-    while piece := list(itertools.islice(numbered, piece_rows)):
-        cells = [(row + [""] * (width - len(row)))[:width] for _, row in piece]
-        columns = dict(enumerate(zip(*cells, strict=True)))
-        rows = pd.DataFrame(columns, index=[number for number, _ in piece], dtype=str)
-        yield rows.set_axis(layout.names, axis=1)
+    with open_text(path) as file:
+        records = csv.reader(file, delimiter=layout.separator, **READINGS[layout.reading])
+        numbered = enumerate(itertools.islice(records, start, None), start=start - 1)
+        left = itertools.islice(((number, row) for number, row in numbered if any(row)), done, None)
+        while piece := list(itertools.islice(left, piece_rows)):
+            cells = [(row + [""] * (width - len(row)))[:width] for _, row in piece]
+            columns = dict(enumerate(zip(*cells, strict=True)))
+            rows = pd.DataFrame(columns, index=[number for number, _ in piece], dtype=str)
+            yield rows.set_axis(layout.names, axis=1)

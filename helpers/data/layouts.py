@@ -1,6 +1,5 @@
 """Which files of a folder are which split: as people and as tools name them."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pandas as pd
 
 from helpers.data.tables import SPLITS, Table, find_kind, read_table
 from helpers.exceptions import DataError, shorten
+from helpers.files import read_json
 
 NAMES = {
     "train": ("train", "training"),
@@ -34,7 +34,7 @@ def find_files(folder: Path, within: str = "") -> tuple[dict[str, list[Path]], l
     seen = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "~$")))
     data = [path for path in seen if find_kind(path) and path.is_file()]
     files = {split: found for split in SPLITS if (found := _files_of(split, data, seen))}
-    notes, shown = [], shorten(f"{within or folder.name}")
+    notes, shown = [], shorten(within or folder.name)
     for split in [split for split in SPLITS if split not in files]:
         part = [path for path in data if split in {find_split(word) for word in re.split(r"[\W_]+", _stem(path))}]
         taken = {path for found in files.values() for path in found}
@@ -122,4 +122,4 @@ def is_saved_dataset(path: Path) -> bool:
     if (path / "dataset_dict.json").is_file():
         return True
     state = path / "state.json"
-    return state.is_file() and "_data_files" in json.loads(state.read_text(encoding="utf-8"))
+    return state.is_file() and "_data_files" in read_json(state)

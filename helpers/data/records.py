@@ -164,8 +164,8 @@ def split_cell(cell) -> list[str] | None:
     if hasattr(cell, "tolist"):
         cell = cell.tolist()
     if isinstance(cell, list | tuple | set):
-        parts = [part for part in cell]
-        return None if any(isinstance(p, list | tuple | dict) for p in parts) else [str(part).strip() for part in parts]
+        nested = any(isinstance(part, list | tuple | dict) for part in cell)
+        return None if nested else [str(part).strip() for part in cell]
     return None
 
 

@@ -21,6 +21,7 @@ from helpers.exceptions import DataError, shorten
 SPLITS = ("train", "validation", "test")
 KINDS = ("csv", "tsv", "jsonl", "json", "parquet", "xlsx", "txt")
 MAX_COLUMNS = 1_000
+BOMB = "unpacks to more than 100 times its size, as no text does: check it."
 WHOLE = 1 << 40  # rows of one piece: more than any file has
 
 
@@ -97,9 +98,7 @@ def _open(path: Path, kind: str, chunk_rows: int) -> tuple[list[str], dict[str, 
         blank = {"blank": layout.count.blank} if layout.count.blank else {}
         return layout.notes, blank, delimited.read_pieces(path, layout, chunk_rows)
     if kind == "parquet":
-        packed = path.name.lower().endswith(".gz")
-        file = io.BytesIO(gzip.decompress(path.read_bytes())) if packed else path
-        return [], {}, records.read_parquet_pieces(file, min(chunk_rows, 1 << 20))
+        return [], {}, records.read_parquet_pieces(_unpacked(path), min(chunk_rows, 1 << 20))
     if kind == "xlsx":
         return _open_workbook(path, chunk_rows)
     if kind == "txt":
@@ -131,6 +130,7 @@ def _open_workbook(path: Path, chunk_rows: int):
     """The one sheet of a workbook that has rows; its first line names the columns."""
     import openpyxl
 
+    _refuse_zip_bomb(path)
     book = openpyxl.load_workbook(_unpacked(path), read_only=True, data_only=True)
     sheets = {}
     for sheet in book.worksheets:
@@ -152,12 +152,15 @@ def _open_workbook(path: Path, chunk_rows: int):
 
 
 def _unpacked(path: Path):
-    if path.name.lower().endswith(".gz"):
-        return io.BytesIO(gzip.decompress(path.read_bytes()))
-    with zipfile.ZipFile(path) as parts:
+    """Return a file that can be read in any order: the path, or what is packed in it, in memory."""
+    return io.BytesIO(gzip.decompress(path.read_bytes())) if delimited.is_packed(path) else path
+
+
+def _refuse_zip_bomb(path: Path) -> None:
+    """Refuse a workbook, which is a zip archive, that would fill the memory."""
+    with zipfile.ZipFile(_unpacked(path)) as parts:
         if sum(part.file_size for part in parts.infolist()) > max(100e6, 100 * path.stat().st_size):
-            raise DataError(f"{shorten(path.name)} unpacks to more than 100 times its size, as no text does: check it.")
-    return path
+            raise DataError(f"{shorten(path.name)} {BOMB}")
 
 
 def _text_of(cell) -> str:
@@ -171,7 +174,7 @@ def _guarded(path: Path) -> Iterator[None]:
     """Refuse a file that would fill the memory, and turn what the libraries raise while it is read into one sentence."""
     name = shorten(path.name)
     try:
-        if path.name.lower().endswith(".gz"):
+        if delimited.is_packed(path):
             _refuse_bomb(path)
         yield
     except DataError:
@@ -194,14 +197,11 @@ def _refuse_bomb(path: Path) -> None:
         while piece := file.read(1 << 20):
             unpacked += len(piece)
             if unpacked > 100e6 and unpacked > 100 * path.stat().st_size:  # text packs to a third, seldom to a tenth
-                raise DataError(
-                    f"{shorten(path.name)} unpacks to more than 100 times its size, as no text does: check it."
-                )
+                raise DataError(f"{shorten(path.name)} {BOMB}")
 
 
 def _line_of_bad_bytes(path: Path) -> str:
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as file:
+    with delimited.open_bytes(path) as file:
         for number, line in enumerate(file, start=1):
             if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
                 return "row 1 begins as UTF-16, Excel's Unicode text, does"

@@ -19,9 +19,9 @@ from helpers.models.weights import count_weights
 from helpers.models.zoo import find_defaults, read_zoo, require_method
 
 __all__ = [
-    "HEADS", "METHODS", "POOLINGS", "LabelPlan", "TextClassifier", "backbone_of", "collate", "count_parameters", "count_weights",
-    "encode_split", "encode_texts", "final_layer", "find_defaults", "head_parts", "is_multilabel", "label_names", "load",
-    "load_classifier", "load_tokenizer", "make_baseline", "make_batches", "match_labels", "padding_share", "plan_labels",
-    "pool", "pooling_of", "predict_logits", "read_zoo", "require_method", "save", "select_rows", "set_labels",
-    "use_gradient_checkpointing",
+    "HEADS", "METHODS", "POOLINGS", "LabelPlan", "TextClassifier", "backbone_of", "collate", "count_parameters",
+    "count_weights", "encode_split", "encode_texts", "final_layer", "find_defaults", "head_parts", "is_multilabel",
+    "label_names", "load", "load_classifier", "load_tokenizer", "make_baseline", "make_batches", "match_labels",
+    "padding_share", "plan_labels", "pool", "pooling_of", "predict_logits", "read_zoo", "require_method", "save",
+    "select_rows", "set_labels", "use_gradient_checkpointing",
 ]  # fmt: skip

@@ -1,9 +1,8 @@
 """From texts to batches: tokenise once, group texts of like length, pad each batch to its own longest text.
 Taught in notebook 01, sections 3 and 4."""
 
-import functools
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -59,7 +58,7 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
     return EncodedTexts(full, pad_id, labels, cut)
 
 
-@functools.cache  # so that it is said once
+@cache  # so that it is said once
 def fit_length(max_length: int, limit: int) -> int:
     """Return `max_length`, or the `limit` of the model, its number of places, if that is less; print that it is."""
     if max_length > limit and is_main_process():
@@ -92,12 +91,11 @@ def encode_split(split, tokenizer, max_length: int) -> EncodedTexts:
     return encoded
 
 
-def describe_cut(cut: np.ndarray, max_length: int) -> str | None:
-    """Return a sentence on the texts that lose their end, `cut` being true of these, if they are more than 1 %."""
-    count = int(cut.sum())
-    if count <= 0.01 * len(cut):
+def describe_cut(count: int, rows: int, max_length: int) -> str | None:
+    """Return a sentence on the texts that lose their end, `count` of `rows`, if they are more than 1 %."""
+    if count <= 0.01 * rows:
         return None
-    return f"{count:,} of {len(cut):,} texts ({count / len(cut):.0%}) lose what is beyond {max_length} tokens."
+    return f"{count:,} of {rows:,} texts ({count / rows:.0%}) lose what is beyond {max_length} tokens."
 
 
 def select_rows(encoded: EncodedTexts, rows) -> EncodedTexts:

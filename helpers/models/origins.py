@@ -1,6 +1,8 @@
 """What a model's name leads to, found out before any weights are read: a pretrained backbone, a trained classifier of
 any origin (the Hub, a `Trainer` checkpoint, a run of the course), or an adapter. Taught in notebook 01, step 10."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +122,21 @@ def _read_config(location: str, revision: str | None, *, required: bool) -> dict
         return {}
 
 
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keep the library's own reports off the page: of missing weights, which whoever loads checks, and of a
+    `TextClassifier`, whose model_type is the course's own."""
+    from transformers import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # for a fifth of a second
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def load_tokenizer(model: str | Path, *, revision: str | None = None):
     """Return the tokenizer of `model`, ready to pad on the right; without a pad token that the model has a vector for,
     it pads with its end token.
@@ -127,7 +144,7 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
     Its `model_max_length` is what the model can read, in tokens. Raises `AssetError` for a folder without a tokenizer,
     of which the libraries would make one that knows no word.
     """
-    from transformers import AutoTokenizer, logging
+    from transformers import AutoTokenizer
 
     origin = find_origin(model, revision=revision, weights=False)
     folder = Path(origin.location)
@@ -138,13 +155,8 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
             f"{str(model)!r} has no tokenizer: copy the tokenizer files of the model that it was made from (tokenizer.json "
             "and tokenizer_config.json) into it."
         )
-    with explain_hub_errors(str(model), origin.location):
-        before = logging.get_verbosity()
-        logging.set_verbosity_error()  # the libraries wonder at a `TextClassifier`, whose model_type is the course's own
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(origin.location, revision=origin.revision)
-        finally:
-            logging.set_verbosity(before)
+    with explain_hub_errors(str(model), origin.location), quiet_loading():
+        tokenizer = AutoTokenizer.from_pretrained(origin.location, revision=origin.revision)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise AssetError(
             f"The tokenizer of {str(model)!r} knows no word: copy that of the model that it was made from."

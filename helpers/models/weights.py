@@ -1,9 +1,6 @@
 """A classifier's weights, read from where its origin says they are: never a random backbone, and a random head only
 where one is to be trained."""
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 from torch import nn
 
@@ -22,7 +19,7 @@ from helpers.models.classifier import (
     prepare,
     set_labels,
 )  # fmt: skip
-from helpers.models.origins import OWN_HEAD, Origin, find_origin, load_tokenizer
+from helpers.models.origins import OWN_HEAD, Origin, find_origin, load_tokenizer, quiet_loading
 
 # What architectures call the dropout of their hidden states, that before their head, and that of their attention.
 HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "resid_pdrop", "embd_pdrop", "embedding_dropout", "mlp_dropout")
@@ -80,20 +77,6 @@ def pick_dtype(device: Device | None, *, frozen: bool) -> torch.dtype:
     Weights that stay as they are take half the memory in bf16 on a GPU, which computes in bf16 anyway."""
     halves = frozen and device is not None and device.kind == "cuda" and device.precision == "bf16"
     return torch.bfloat16 if halves else torch.float32
-
-
-@contextlib.contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Keep the library's own report of missing weights off the page: whoever loads checks them."""
-    from transformers import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # for a fifth of a second
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def native_class(config):

@@ -9,7 +9,6 @@ import functools
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from helpers.device import Device, find_device
@@ -59,7 +58,7 @@ def fit(
 @functools.cache  # so that runs on the same texts say it once
 def say_cut(count: int, rows: int, max_length: int) -> None:
     """Print how many of the training texts lose their end, if they are more than 1 %."""
-    note = describe_cut(np.arange(rows) < count, max_length)
+    note = describe_cut(count, rows, max_length)
     if note and is_main_process():
         print(f"Training: {note} A larger max_length reads more of them.", flush=True)
 
@@ -79,9 +78,8 @@ def accumulate_gradients(run: Session, rows, loss_function) -> float:
     for number, part in enumerate(passes, start=1):
         with accelerator.no_sync(model) if number < len(passes) else contextlib.nullcontext():
             batch = collate(train, part, accelerator.device)
-            logits = model(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-            ).logits  # (batch, labels)
+            inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+            logits = model(**inputs).logits  # (batch, labels)
             # The loss in fp32: bf16 has three digits, too few for a logarithm of a small probability.
             loss = loss_function(logits.float(), batch["labels"]) * (len(part) / len(rows) if len(mine) else 0.0)
             accelerator.backward(loss * accelerator.num_processes)

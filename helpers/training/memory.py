@@ -15,14 +15,15 @@ from helpers.device import Device, autocast
 from helpers.models.batches import EncodedTexts, collate
 from helpers.models.classifier import backbone_of
 from helpers.models.predict import modes_restored
+from helpers.models.weights import pick_dtype
 from helpers.training.losses import default_loss
 
 USUAL_TOKENS = 4096  # of a pass where memory is not asked: a batch of 32 texts of 128 tokens is one
 FEWEST_TOKENS, MOST_TOKENS = 256, 16384  # a few texts, at least; beyond the most, a GPU gains no speed
 TRIED_TOKENS = 512  # in a pass that is taken to see what one costs: little enough for any GPU
 # Bytes per weight that training needs besides its passes: the weights themselves, and where all are trained, a gradient
-# and AdamW's two numbers for each. What is frozen rests in bf16 on a GPU, in 4 bits (and some layers not) for QLoRA.
-BYTES_PER_WEIGHT = {"full": 16, "lora": 4, "probe": 4, "qlora": 1}
+# and AdamW's two numbers for each; in QLoRA 4 bits, and some layers more. Otherwise what is frozen counts: `pick_dtype`.
+BYTES_PER_WEIGHT = {"full": 16, "qlora": 1}
 SPARE = 0.2  # of the free memory, for what is not counted: the libraries' own, and gaps between tensors
 
 
@@ -144,14 +145,12 @@ def choose_max_tokens(classifier: nn.Module, train: EncodedTexts, device: Device
 def fits(what: str, weights: int, method: str, device: Device) -> bool:
     """Return whether free memory holds what training so many `weights` by `method` needs besides its passes, which can
     be small; if it does not, print one sentence that says so of `what`."""
-    halved = method in ("lora", "probe") and device.kind == "cuda" and device.precision == "bf16"
-    needed = BYTES_PER_WEIGHT[method] * weights / (2 if halved else 1)
+    needed = BYTES_PER_WEIGHT.get(method, pick_dtype(device, frozen=True).itemsize) * weights
     free = count_free_bytes() if device.kind == "cuda" else psutil.virtual_memory().available
     enough = needed < free * (1 - SPARE)
     if not enough:
-        print(
-            f"Left out: {what}. It needs {needed / 2**30:,.1f} GiB before the first text; {free / 2**30:,.1f} GiB are free."
-        )
+        gib = f"{needed / 2**30:,.1f} GiB before the first text; {free / 2**30:,.1f} GiB are free"
+        print(f"Left out: {what}. It needs {gib}.")
     return enough
 
 
