@@ -8,6 +8,7 @@ import torch
 
 from helpers.device import Device, autocast
 from helpers.models.batches import EncodedTexts, collate, cut_by_tokens
+from helpers.models.shortcuts import first_token_only
 
 
 @contextmanager
@@ -57,4 +58,7 @@ def predict_logits(
     def compute(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         return classifier(input_ids=input_ids, attention_mask=attention_mask).logits
 
-    return compute_rows(compute, classifier, encoded, (classifier.config.num_labels,), device, max_tokens=max_tokens)
+    with first_token_only(classifier):
+        return compute_rows(
+            compute, classifier, encoded, (classifier.config.num_labels,), device, max_tokens=max_tokens
+        )

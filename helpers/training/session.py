@@ -17,6 +17,7 @@ from helpers.evaluation import metrics
 from helpers.exceptions import TrainingError
 from helpers.models.batches import EncodedTexts
 from helpers.models.classifier import count_parameters, label_names
+from helpers.models.shortcuts import first_token_only, occurring_words_only
 from helpers.runs import ProgressBar
 from helpers.training import checkpoints, processes
 from helpers.training.config import TrainingConfig, TrainingResult, best_epoch, make_optimizer, plan_steps
@@ -46,6 +47,7 @@ class Session:
         self.settings = dataclasses.asdict(config) | checkpoints.describe_run(
             classifier, train, validation, loss_function
         )
+        self.parameters = count_parameters(classifier)
         processes.start_trackers(self.accelerator, run_folder, tracker_project, self.settings)
         self.best: dict[str, torch.Tensor] = {}
         self.predictions: np.ndarray | None = None  # on validation, after the last epoch that this call ran
@@ -53,7 +55,10 @@ class Session:
     def __enter__(self) -> "Session":
         torch.manual_seed(self.config.seed + self.accelerator.process_index)  # dropout
         reset_peak_memory(self.device)
+        words = [*self.train.input_ids, *self.validation.input_ids, [self.train.pad_id, self.validation.pad_id]]
         with contextlib.ExitStack() as stack:
+            stack.enter_context(occurring_words_only(self.classifier, np.concatenate(words)))
+            stack.enter_context(first_token_only(self.classifier))
             stack.enter_context(processes.released(self.classifier))
             stack.enter_context(explain_lack_of_memory(self))
             optimizer = make_optimizer(self.classifier, self.config)
@@ -165,7 +170,7 @@ class Session:
             stopped_early=state.epoch < self.config.epochs,
             train_seconds=state.train_seconds,
             samples_per_second=len(self.train) * state.epoch / state.train_seconds,
-            parameters=count_parameters(self.classifier),
+            parameters=self.parameters,
             peak_memory_bytes=peak_memory_bytes(self.device),
         )
 
