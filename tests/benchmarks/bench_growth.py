@@ -9,9 +9,9 @@ Three curves, each point in a process of its own with one thread, two processes 
 - predicting: `predict_file` on a .csv file of so many rows, with a head as it is before training.
 
 A random BERT of 2 layers, width 128, all-MiniLM-L6-v2 with all its weights, and SmolLM2-135M-Instruct with LoRA. The two
-larger ones are trained on as many rows as a few minutes allow; nothing beyond the last measured point is claimed. The
-exponent is the slope of a line through log(seconds) over log(rows): 1 means that twice the rows take twice the time. Memory
-is the process's peak; bytes per row are the slope of a line through it.
+larger ones are trained on as many rows as a few minutes allow; nothing beyond the last measured point is claimed. An
+exponent is the slope of a line through log(seconds), or log(bytes), over log(rows): 1 means that twice the rows take twice
+as much, 0 that they take no more. Memory is the process's peak, Python and all libraries included.
 """
 
 import argparse
@@ -31,6 +31,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from helpers import data, models, training
 from helpers.device import find_device, peak_memory_bytes
@@ -43,12 +44,14 @@ POINTS = {
     ("preparing", SMALL): (1_000, 10_000, 100_000, 1_000_000),
     ("preparing", LARGE): (1_000, 10_000, 100_000),
     ("training", SMALL): (1_000, 10_000, 50_000),
-    ("training", MIDDLE): (1_000, 2_000, 4_000),
+    ("training", MIDDLE): (1_000, 3_000, 10_000),
     ("training", LARGE): (100, 300, 800),
     ("predicting", SMALL): (1_000, 10_000, 50_000),
     ("predicting", MIDDLE): (300, 1_000, 3_000),
     ("predicting", LARGE): (50, 150, 500),
 }
+TOKENIZERS = {SMALL: "BERT's tokenizer", LARGE: "SmolLM2's tokenizer"}
+ROOM = {"preparing": 4, "training": 12, "predicting": 12, "memory": 6}  # times the highest point: place for a legend
 MAX_LENGTH, VALIDATION_ROWS, LABELS = 128, 100, ["anger", "fear", "joy", "love", "sadness", "surprise"]
 
 
@@ -131,58 +134,47 @@ def start_process(what: str, name: str, rows: int, folder: Path) -> dict:
 
 
 def find_growth(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each curve the rows it was measured on, the exponent of its time, and its memory's bytes per row."""
+    """Return for each curve the rows it was measured on, the exponents of its time and of its peak of memory, and between
+    its two largest points what a row costs: milliseconds and bytes."""
     curves = []
-    for (what, model), points in table.sort_values("rows").groupby(["what", "model"], sort=False):
-        exponent = np.polyfit(np.log(points["rows"]), np.log(points["seconds"]), 1)[0]
-        per_row = np.polyfit(points["rows"], points["bytes"], 1)[0]
-        seconds = points["seconds"].iloc[-1] / points["rows"].iloc[-1]
-        curves.append((what, model, points["rows"].min(), points["rows"].max(), exponent, seconds, per_row))
-    names = ["what", "model", "from", "to", "exponent", "seconds_per_row", "bytes_per_row"]
+    for curve in POINTS:
+        points = table[(table["what"] == curve[0]) & (table["model"] == curve[1])].sort_values("rows")
+        rows, logs = points["rows"].to_numpy(), np.log(points["rows"])
+        time_exponent, memory_exponent = (np.polyfit(logs, np.log(points[name]), 1)[0] for name in ("seconds", "bytes"))
+        milliseconds, size = (np.diff(points[name])[-1] / np.diff(rows)[-1] for name in ("seconds", "bytes"))
+        curves.append((*curve, rows[0], rows[-1], time_exponent, memory_exponent, 1e3 * milliseconds, size))
+    names = ["what", "model", "from", "to", "time_exponent", "memory_exponent", "ms_per_row", "bytes_per_row"]
     return pd.DataFrame(curves, columns=names).set_index(["what", "model"])
 
 
 @styled
 def plot_growth(table: pd.DataFrame, growth: pd.DataFrame) -> Figure:
     """Return three panels of time over rows, one for each kind of work, and one of memory, all with logarithmic axes."""
-    titles = (
-        "Preparing: read, tokenise, plan",
-        "Preparing and one epoch of training",
-        "Predicting a file",
-        "Peak memory",
-    )
-    settings = {"xscale": "log", "yscale": "log", "xlabel": "rows", "grid": "both", "panel": 4.4}
-    figure, axes = new_figure(10, 7.6, 2, 2, **settings)
-    for ax, title in zip(axes, titles, strict=True):
-        ax.set_title(title)
-        ax.set_ylabel("MB" if title == titles[-1] else "seconds")
-    styles = dict(zip(("preparing", "training", "predicting"), (":", "-", "--"), strict=True))
+    titles = {
+        "preparing": "Preparing: read, tokenise, plan the steps",
+        "training": "Preparing and one epoch of training",
+        "predicting": "Predicting a file",
+        "memory": "Peak memory of the process",
+    }
+    figure, axes = new_figure(10.5, 8, 2, 2, grid="both", xscale="log", yscale="log", xlabel="rows", xlim=(40, 1.5e6))
+    panels = dict(zip(titles, axes, strict=True))
+    styles = {"preparing": ":", "training": "-", "predicting": "--"}
     looks = {name: (COLOURS[i], MARKERS[i]) for i, name in enumerate(SIZES)}
     for (what, model), row in growth.iterrows():
         points = table[(table["what"] == what) & (table["model"] == model)].sort_values("rows")
-        colour, marker = looks[model]
-        look = {"color": colour, "marker": marker, "linestyle": styles[what]}
-        panel = list(styles).index(what)
-        axes[panel].plot(
-            points["rows"],
-            points["seconds"],
-            **look,
-            label=f"{name_model(model, what)}: rows$^{{{row['exponent']:.2f}}}$",
-        )
-        axes[3].plot(points["rows"], points["bytes"] / 1e6, **look, label=f"{what}, {name_model(model, what)}")
-    for ax in axes[:3]:
-        ax.set(xlim=(40, 1.4e6))
-        ax.legend()
-    axes[3].set(xlim=(40, 1.4e6))
-    axes[3].legend(fontsize=8)
+        look = dict(zip(("color", "marker"), looks[model], strict=True)) | {"linestyle": styles[what]}
+        name = TOKENIZERS[model] if what == "preparing" else f"{model.removesuffix('-Instruct')}, {SIZES[model]}"
+        label = f"{name}: rows^{row['time_exponent']:.2f}"
+        panels[what].plot(points["rows"], points["seconds"], **look, label=label)
+        name = TOKENIZERS[model] if what == "preparing" else f"{what}, {SIZES[model].split(',')[0]}"
+        label = f"{name}: rows^{row['memory_exponent']:.2f}"
+        panels["memory"].plot(points["rows"], points["bytes"] / 1e6, **look, label=label)
+    for name, ax in panels.items():
+        low, high = ax.get_ylim()
+        ax.set(title=titles[name], ylabel="MB" if name == "memory" else "seconds", ylim=(low, high * ROOM[name]))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.legend(loc="upper left", fontsize=8 if name == "memory" else 10, ncols=2 if name == "memory" else 1)
     return figure
-
-
-def name_model(model: str, what: str) -> str:
-    """Return the label of a curve: preparing depends on the tokenizer alone."""
-    if what == "preparing":
-        return "BERT's tokenizer" if model == SMALL else "SmolLM2's tokenizer"
-    return f"{model.removesuffix('-Instruct')} ({SIZES[model].split(',')[0]})"
 
 
 def main() -> None:
@@ -205,11 +197,10 @@ def main() -> None:
         for rows in {rows for *_, rows in todo}:
             write_rows(folder / f"{rows}.csv", rows)
         with ThreadPoolExecutor(2) as pool:
-            table = pd.DataFrame(
-                pool.map(lambda point: start_process(*point, folder), sorted(todo, key=lambda p: -p[2]))
-            )
+            longest_first = sorted(todo, key=lambda point: POINTS[point[:2]].index(point[2]), reverse=True)
+            table = pd.DataFrame(pool.map(lambda point: start_process(*point, folder), longest_first))
     growth = find_growth(table)
-    print(growth.to_string(float_format="{:.4g}".format), f"\n{time.perf_counter() - start:.0f} s in all")
+    print(growth.to_string(float_format="{:.3g}".format), f"\n{time.perf_counter() - start:.0f} s in all")
     if given.figure:
         plot_growth(table, growth).savefig(given.figure, dpi=100, bbox_inches="tight", metadata={"Software": None})
 
