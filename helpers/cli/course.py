@@ -1,6 +1,7 @@
-"""Commands for the course itself: fetch, parameters, run, refresh, bands, figures, repository."""
+"""Commands for the course itself: fetch, parameters, run, refresh, bands, measure, figures, repository."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,6 +61,8 @@ def run(
     from helpers.assets.defaults import read_notebook
     from helpers.course.notebooks import find_notebooks, run_headless, summary_lines
     from helpers.course.parameters import check_parameters, settle_paths
+    from helpers.course.timing import Progress, add_up, foretell, list_changes, say_estimate
+    from helpers.runs import find_runs
 
     given, notebooks, outcomes = _parse(parameter or []), find_notebooks(number), []
     known = {notebook: read_notebook(notebook.stem)["parameters"] for notebook in notebooks}
@@ -68,11 +71,16 @@ def run(
             raise SettingError(f"-p {name}: there is no such parameter; `python -m helpers parameters 01` lists them.")
     check_parameters(given)
     given = settle_paths(given)  # a notebook works in a folder of its own
-    for notebook in notebooks:
-        print(f"\n=== {notebook.name}", flush=True)
-        own = {name: value for name, value in given.items() if name in known[notebook]}
-        outcomes.append(run_headless(notebook, own))
-    print("\n" + "\n".join(summary_lines(outcomes)))
+    foretold = foretell([notebook.stem for notebook in notebooks], given)
+    if foretold:
+        print(say_estimate(foretold, given, find_runs()), flush=True)
+    with Progress(foretold) as progress:
+        for notebook in notebooks:
+            progress.begin(notebook.stem)
+            print(f"\n=== {notebook.name}", file=progress.output, flush=True)
+            own = {name: value for name, value in given.items() if name in known[notebook]}
+            outcomes.append(run_headless(notebook, own, follower=progress if foretold else None))
+    print("\n" + "\n".join(summary_lines(outcomes, add_up(foretold) if not list_changes(given) else None)))
     wrong = [outcome for outcome in outcomes if outcome.verdict in ("FAILED", "OUTSIDE")]
     if wrong:
         raise typer.Exit(2 if all(outcome.can_be_mended for outcome in wrong) else 1)
@@ -105,6 +113,25 @@ def bands(
             raise SettingError(outcome.error or f"{outcome.notebook} wrote no metrics.json.")
     metrics = tuple(metric or ("accuracy", "f1_macro"))
     print(write_bands([outcome.record for outcome in outcomes], metrics)["bands"])
+
+
+def measure(number: Number = None):
+    """Measure what each cell of the notebooks costs on this machine, from which `run` foretells its time on another.
+    Let nothing else compute meanwhile."""
+    import tempfile
+
+    from helpers.course.notebooks import find_notebooks, run_headless
+    from helpers.course.probe import ask_probe
+    from helpers.course.timing import Meter, store_work
+
+    for notebook in find_notebooks(number):
+        probe, meter = ask_probe(), Meter()
+        with tempfile.TemporaryDirectory() as runs:  # nothing there that a run could go on with
+            outcome = run_headless(notebook, {}, Path(runs), meter)
+        if outcome.error:
+            raise SettingError(outcome.error)
+        store_work(notebook.stem, probe, meter.cells)
+        print(f"{notebook.stem}: {outcome.seconds:.0f} s")
 
 
 def figures():

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.course.expected import judge
+from helpers.course.timing import Meter, Progress
 from helpers.exceptions import LONGEST, PlainError, SettingError, shorten
 from helpers.files import ROOT, make_folder, read_json
 from helpers.runs import find_runs
@@ -53,9 +54,12 @@ def find_notebooks(number: str | None = None) -> list[Path]:
     return found
 
 
-def run_headless(notebook: Path, parameters: dict | None = None, runs: Path | None = None) -> Outcome:
+def run_headless(
+    notebook: Path, parameters: dict | None = None, runs: Path | None = None, follower: Meter | Progress | None = None
+) -> Outcome:
     """Execute a copy of `notebook` with papermill, its output on the terminal; errors end up in the outcome.
-    The copy goes to `runs/<notebook>/`; so does the newest `metrics.json` that the run wrote, which is read back."""
+    The copy goes to `runs/<notebook>/`; so does the newest `metrics.json` that the run wrote, which is read back.
+    A `follower` hears of each cell that was executed, in place of papermill's bar, and says where output goes."""
     import papermill
 
     runs = (runs or find_runs()).resolve()  # the kernel works in another folder
@@ -66,7 +70,8 @@ def run_headless(notebook: Path, parameters: dict | None = None, runs: Path | No
     try:
         papermill.execute_notebook(
             str(notebook), str(executed), parameters or {}, kernel_name="python3", cwd=str(NOTEBOOKS),
-            stdout_file=sys.stdout, stderr_file=sys.stderr,
+            stdout_file=follower.output if follower else sys.stdout, stderr_file=sys.stderr,
+            progress_bar=follower is None, on_cell_executed=follower.note if follower else None,
         )  # fmt: skip
     except Exception as caught:  # one broken notebook must not stop the others
         name, text = getattr(caught, "ename", type(caught).__name__), str(getattr(caught, "evalue", caught))
@@ -79,14 +84,17 @@ def _newest_record(folder: Path, since: float) -> dict | None:
     return read_json(max(fresh, key=lambda p: p.stat().st_mtime)) if fresh else None
 
 
-def summary_lines(outcomes: list[Outcome]) -> list[str]:
-    """Return the table that ends `make run`: notebook, time, headline metrics, inside the band or not, executed copy."""
-    lines = [f"{'notebook':<24} {'time':>7}  {'accuracy':>8}  {'macro F1':>8}  {'expected':<10} executed copy"]
+def summary_lines(outcomes: list[Outcome], foretold: dict[str, float] | None = None) -> list[str]:
+    """Return the table that ends `make run`: notebook, time and what was `foretold`, headline metrics, inside the band or
+    not, executed copy."""
+    title = f"{'foretold':>10}" if foretold else ""
+    lines = [f"{'notebook':<24} {'time':>7}{title}  {'accuracy':>8}  {'macro F1':>8}  {'expected':<10} executed copy"]
     for outcome in outcomes:
         scores = [f"{outcome.record[name]:.3f}" if outcome.record else "-" for name in ("accuracy", "f1_macro")]
         path = outcome.executed
         path = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-        figures = f"{outcome.seconds:>5.0f} s  {scores[0]:>8}  {scores[1]:>8}"
+        before = f"{foretold[outcome.notebook]:>8.0f} s" if foretold else ""
+        figures = f"{outcome.seconds:>5.0f} s{before}  {scores[0]:>8}  {scores[1]:>8}"
         lines.append(f"{outcome.notebook:<24} {figures}  {outcome.verdict:<10} {path}")
         if outcome.error:
             lines.append(f"    {outcome.error}")

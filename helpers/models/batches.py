@@ -10,6 +10,8 @@ import torch
 from helpers.exceptions import SettingError
 from helpers.runs import is_main_process
 
+PIECE = 10_000  # texts that are tokenised at once
+
 
 @dataclass(frozen=True)
 class EncodedTexts:
@@ -43,7 +45,11 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
     its own limit is taken, and that is said. Raises `SettingError` for a word that the model has no vector for."""
     max_length = fit_length(max_length, tokenizer.model_max_length)
     texts = list(texts)
-    full = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    full = []
+    for start in range(
+        0, len(texts), PIECE
+    ):  # the tokenizer's own record of a text takes several times its ids' memory
+        full += tokenizer(texts[start : start + PIECE], truncation=False, verbose=False)["input_ids"]
     cut = np.array([len(ids) > max_length for ids in full], dtype=bool)
     too_long = np.flatnonzero(cut)
     if len(too_long):  # let the tokenizer cut: it knows which special tokens must stay at the end

@@ -23,6 +23,7 @@ from helpers.training import checkpoints, processes
 from helpers.training.config import TrainingConfig, TrainingResult, best_epoch, make_optimizer, plan_steps
 from helpers.training.losses import default_loss
 from helpers.training.memory import choose_max_tokens
+from helpers.training.pace import Pace
 
 # How PyTorch words a lack of memory; an "illegal memory access" is none.
 NO_MEMORY = re.compile(r"out of memory|not enough memory|can.t allocate memory|failed to allocate", re.IGNORECASE)
@@ -44,6 +45,7 @@ class Session:
         self.accelerator = processes.make_accelerator(device, tracker, run_folder)
         self.plan = plan_steps(train.lengths, config)
         self.steps_total = sum(map(len, self.plan))
+        self.pace = Pace()
         self.settings = dataclasses.asdict(config) | checkpoints.describe_run(
             classifier, train, validation, loss_function
         )
@@ -109,11 +111,18 @@ class Session:
         self.model.train()
         done = state.step - sum(map(len, self.plan[: state.epoch]))
         for rows in self.plan[state.epoch][done:]:
+            before = state.train_seconds
             state.start_step()
             yield rows
+            self._note_pace(state.train_seconds - before, rows)
             loss, rate = state.step_losses[-1], self.optimizer.param_groups[0]["lr"]
             self.accelerator.log({"step_loss": loss, "learning_rate": rate}, step=state.step)
             self.bar.advance(f"epoch {state.epoch + 1}, loss {loss:.3f}")
+
+    def _note_pace(self, seconds: float, rows: np.ndarray) -> None:
+        """Say once if another program slows training down. In a notebook's stored outputs the bar, and so this, is off."""
+        if self.device.kind == "cpu" and (said := self.pace.note(seconds, len(rows) * self.train.lengths[rows].max())):
+            self.bar.show(said)
 
     def save_if_due(self, state: checkpoints.TrainingState) -> None:
         """Write a checkpoint if `checkpoint_steps` says that this step wants one."""

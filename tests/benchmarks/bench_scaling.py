@@ -1,12 +1,10 @@
-"""How does training time grow with the rows, and what does a second process bring? Measured, with one thread per process.
+"""What does a second process bring? Measured, with one thread per process. How time grows with the rows: bench_growth.py.
 
-    python tests/benchmarks/bench_scaling.py [--sizes 500 1000 2000] [--epochs 1] [--batch-size 32]
+    python tests/benchmarks/bench_scaling.py [--rows 2000] [--epochs 1] [--batch-size 32]
 
-Trains all-MiniLM-L6-v2 on texts of data/moments, repeated in turn where there are too few, each size in a process of its
-own. The exponent of time over rows is the slope of a line through log(time) over log(rows): 1 means that twice the rows
-take twice the time. Then the largest size again in two processes (torchrun), one thread each: the speed-up over one.
-After each step the processes exchange a gradient for every weight, 90 MB, however few texts the step had: larger batches
-scale better.
+Trains all-MiniLM-L6-v2 on texts of data/moments, repeated in turn where there are too few, in one process and in two
+(torchrun), one thread each. After each step the processes exchange a gradient for every weight, 90 MB, however few texts
+the step had: larger batches scale better.
 """
 
 import argparse
@@ -50,7 +48,7 @@ def measure(rows: int, epochs: int, batch_size: int, count: int = 1) -> dict:
         start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "found.json"
-        command = [*start, __file__, "--sizes", str(rows), "--epochs", str(epochs)]
+        command = [*start, __file__, "--rows", str(rows), "--epochs", str(epochs)]
         command += ["--batch-size", str(batch_size), "--write", str(file)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -60,31 +58,26 @@ def measure(rows: int, epochs: int, batch_size: int, count: int = 1) -> dict:
 
 
 def main() -> None:
-    """Print a line per size, the exponent, and the speed-up."""
+    """Print a line for one process and for two, and the speed-up."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000])
+    parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    size = (arguments.rows, arguments.epochs, arguments.batch_size)
     if arguments.write:
-        found = train(arguments.sizes[0], arguments.epochs, arguments.batch_size)
+        found = train(*size)
         if runs.is_main_process():
             arguments.write.write_text(json.dumps(found))
         processes.leave_processes()
         return
-    print(f"{find_device()}; {MODEL}, moments, {arguments.epochs} epoch(s), ", end="")
+    print(f"{find_device()}; {MODEL}, moments, {arguments.rows} rows, {arguments.epochs} epoch(s), ", end="")
     print(f"batches of {arguments.batch_size}, one thread per process")
-    seconds = []
-    for rows in arguments.sizes:
-        found = measure(rows, arguments.epochs, arguments.batch_size)
-        seconds.append(found["seconds"])
-        print(f"{rows:>6} rows  1 process    {found['seconds']:>6.1f} s {describe(found)}", flush=True)
-    slope, _ = np.polyfit(np.log(arguments.sizes), np.log(seconds), 1)
-    both = measure(rows, arguments.epochs, arguments.batch_size, count=2)
-    print(f"{rows:>6} rows  2 processes  {both['seconds']:>6.1f} s {describe(both)}")
-    faster = found["seconds"] / both["seconds"]
-    print(f"time grows with rows to the power of {slope:.2f}; two processes are {faster:.2f} x as fast as one")
+    one, two = (measure(*size, count=count) for count in (1, 2))
+    for words, found in (("1 process", one), ("2 processes", two)):
+        print(f"{words:<12} {found['seconds']:>6.1f} s {describe(found)}", flush=True)
+    print(f"two processes are {one['seconds'] / two['seconds']:.2f} x as fast as one")
 
 
 def describe(found: dict) -> str:

@@ -1,11 +1,14 @@
 """Notebooks as files: executed headlessly and in place, listed, summarised; the command line; what Colab installs."""
 
 import base64
+import io
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -111,8 +114,8 @@ def whole_run(tmp_path_factory):
     return run_command(write_notebooks(tmp_path / "notebooks"), tmp_path / "runs", "run", "-p", "seed=7")
 
 
-def run_command(folder: Path, runs: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", COMMAND, str(folder), str(runs), *arguments]
+def run_command(folder: Path, runs: Path, *arguments: str, code: str = COMMAND) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", code, str(folder), str(runs), *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
@@ -171,6 +174,37 @@ def test_summary_line_gives_scores_and_verdict(record, error, verdict, scores, t
     lines = summary_lines([Outcome("01_good", 12.3, record, ROOT / "runs" / "01_good" / "01_good.ipynb", error)])
     assert [line.strip() for line in lines[2:]] == ([error] if error else [])
     assert lines[1].split() == ["01_good", "12", "s", *scores, *verdict.split(), "runs/01_good/01_good.ipynb"]
+
+
+def test_summary_line_shows_the_time_beside_the_one_foretold(tmp_path):
+    outcome = Outcome("01_good", 12.3, make_record(0.8), tmp_path / "01_good.ipynb", None)
+    head, line = summary_lines([outcome], {"01_good": 9.6})
+    assert head.split()[:4] == ["notebook", "time", "foretold", "accuracy"]
+    assert line.split()[:6] == ["01_good", "12", "s", "10", "s", "0.800"]
+
+
+def test_a_follower_hears_of_each_cell_and_takes_the_output(folder, tmp_path):
+    follower = SimpleNamespace(output=io.StringIO(), heard=[])
+    follower.note = lambda cell, **_: follower.heard.append(cell.id)
+    outcome = run_headless(folder / "01_good.ipynb", {"seed": 3}, tmp_path / "runs", follower)
+    first, with_parameters, last = (cell.id for cell in code_cells(outcome.executed))
+    assert follower.heard == [first, with_parameters, last]
+    assert [first, last] == [cell.id for cell in code_cells(folder / "01_good.ipynb")]
+    assert follower.output.getvalue() == "printed by a cell\n"
+
+
+def test_run_says_how_long_it_will_take_and_how_long_it_took(folder, tmp_path):
+    cells = {cell.id: [1.0, 0.5] for cell in code_cells(folder / "01_good.ipynb")}
+    probe = {"training": 1.0, "python": 1.0}
+    (tmp_path / "work.json").write_text(json.dumps({"01_good": {"laptop": {"probe": probe, "cells": cells}}}))
+    own = "from helpers.course import timing\ntiming.ask_probe = lambda: {'profile': 'laptop', 'training': 4, 'python': 2}\n"
+    own += f"timing.foretell.__defaults__ = (Path({str(tmp_path / 'work.json')!r}),)\n"
+    done = run_command(
+        folder, tmp_path / "runs", "run", "01", code=COMMAND.replace("from helpers.cli", own + "from helpers.cli")
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "This takes about 10 s on this machine."
+    assert done.stdout.splitlines()[-1].split()[3:5] == ["10", "s"]
 
 
 def test_parameters_are_listed_with_default_and_meaning(folder):

@@ -13,6 +13,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from helpers.models import batches
 from helpers.models.batches import (
     EncodedTexts,
     collate,
@@ -48,6 +49,16 @@ def test_encode_texts_adds_special_tokens_and_no_padding(tokenizer):
     encoded = encode_texts(["so so", "so what"], tokenizer, max_length=10)
     assert encoded.input_ids == [[START, WORD, WORD, END], [START, WORD, UNKNOWN, END]]
     assert encoded.pad_id == PAD and encoded.labels is None and encoded.truncated == 0
+
+
+@pytest.mark.parametrize("piece", [1, 3, 7])
+def test_texts_that_are_tokenised_piece_by_piece_are_all_there_in_their_order(tokenizer, piece, monkeypatch):
+    texts = ["so " * n for n in (1, 9, 2, 20, 0, 4, 3)]
+    expected = encode_texts(texts, tokenizer, max_length=8, labels=range(7))
+    monkeypatch.setattr(batches, "PIECE", piece)
+    found = encode_texts(texts, tokenizer, max_length=8, labels=range(7))
+    assert found.input_ids == expected.input_ids and found.lengths.tolist() == [3, 8, 4, 8, 2, 6, 5]
+    assert found.cut.tolist() == [False, True, False, True, False, False, False]
 
 
 def test_encode_texts_counts_what_it_truncates_and_keeps_the_end_token(tokenizer):
