@@ -79,7 +79,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(method, tmp_path):
 # Steps recorded as CUDA graphs: what `training/test_graphs.py` shows of a stand-in, shown of the real thing ----------------
 
 # 45 rows: 5 steps an epoch, of two or three padded lengths.
-RECORDED = TrainingConfig(epochs=10, batch_size=9, learning_rate=1e-3, metric="epoch", checkpoint_steps=3)
+RECORDED = TrainingConfig(epochs=10, batch_size=9, learning_rate=2e-3, metric="epoch", checkpoint_steps=3)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from helpers.models.batches import collate
-from helpers.models.classifier import backbone_of
 from helpers.training.losses import default_loss
 
 MULTIPLE = 8  # tokens: a few lengths stand for all, and at most seven tokens more per text are computed
@@ -147,7 +146,7 @@ def can_record(run) -> bool:
     as_it_is = not hasattr(run.classifier, "peft_config") and all(
         parameter.dtype == torch.float32 for parameter in run.classifier.parameters()
     )
-    again = getattr(backbone_of(run.classifier), "is_gradient_checkpointing", False)
+    again = any(getattr(module, "gradient_checkpointing", False) for module in run.classifier.modules())
     known_loss = run.loss_function is default_loss or hasattr(run.loss_function, "name")
     return on_gpu and as_it_is and not again and known_loss
 
