@@ -1,6 +1,7 @@
 """Which accelerator, which precision, which attention kernel: decided here, once, from the hardware."""
 
 import contextlib
+import dataclasses
 import os
 import platform
 from collections.abc import Iterator
@@ -62,6 +63,13 @@ def autocast(device: Device | None):
     if device is None or device.precision == "no":
         return contextlib.nullcontext()
     return torch.autocast(device.kind, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[device.precision])
+
+
+def pick_bulk_device(device: Device) -> Device:
+    """Return `device` with the precision for many texts at once: on a GPU with bf16 units bf16, where fp32 was meant."""
+    best = find_device()
+    wanted = device.kind == best.kind == "cuda" and device.precision == "no" and best.precision == "bf16"
+    return dataclasses.replace(device, precision="bf16") if wanted else device
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from helpers.device import (
     fast_matmul,
     find_device,
     peak_memory_bytes,
+    pick_bulk_device,
     pick_profile,
     reset_peak_memory,
 )
@@ -58,6 +59,19 @@ def test_gpu_without_bf16_units_computes_in_fp16(bf16, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     assert find_device() == Device("cuda", "a GPU", precision, "sdpa")
+
+
+@pytest.mark.parametrize("kind, asked, bf16, expected", [
+    ("cuda", "no", True, "bf16"), ("cuda", "no", False, "no"), ("cuda", "fp16", True, "fp16"), ("cpu", "no", True, "no"),
+])  # fmt: skip
+def test_many_texts_are_computed_in_bf16_where_a_gpu_has_it_and_fp32_was_meant(
+    kind, asked, bf16, expected, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    device = Device(kind, "here", asked, "sdpa")
+    assert pick_bulk_device(device) == Device(kind, "here", expected, "sdpa")
 
 
 @pytest.mark.parametrize(

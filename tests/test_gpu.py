@@ -1,6 +1,8 @@
 """What only a GPU can show: `make test-gpu`, on a machine that has one. Each of these went wrong on the first one tried.
 That all other tests do not see it is tested in test_surroundings.py."""
 
+import dataclasses
+import gc
 import sys
 from pathlib import Path
 
@@ -18,9 +20,11 @@ from helpers.models.batches import EncodedTexts, collate, select_rows
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
 from helpers.models.saving import load, save
+from helpers.training import graphs
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import fit
 from helpers.training.memory import count_peak
+from helpers.training.session import Session
 
 on_a_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 CONFIG = TrainingConfig(epochs=1, batch_size=9)
@@ -70,6 +74,175 @@ def test_an_interrupted_run_resumes_bit_for_bit(method, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", stop_after=7)
     assert (run(tmp_path / "parts") == whole).all()
+
+
+# Steps recorded as CUDA graphs: what `training/test_graphs.py` shows of a stand-in, shown of the real thing ----------------
+
+# 45 rows: 5 steps an epoch, of two or three padded lengths.
+RECORDED = TrainingConfig(epochs=10, batch_size=9, learning_rate=2e-3, metric="epoch", checkpoint_steps=3)
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """Return a function that trains a tiny model, and how many of its steps were replayed; `at` may stop or spoil it."""
+    monkeypatch.setattr(graphs, "FEWEST", 3)
+    graphs.say_given_up.cache_clear()
+
+    def train(
+        folder,
+        *,
+        architecture="bert",
+        dropout=0.0,
+        precision="auto",
+        at=lambda number: None,
+        config=RECORDED,
+        **options,
+    ):
+        counted, record = [], graphs.CudaRecorder.record
+
+        def count(self, work, *, warm_up):
+            replay = record(self, work, warm_up=warm_up)
+
+            def counted_replay():
+                counted.append(1)
+                at(len(counted))
+                replay()
+
+            return counted_replay
+
+        device = find_device(precision)
+        base = folder / architecture
+        base = base if base.exists() else build_model(architecture, base, dropout=dropout)
+        classifier = options.pop("classifier", None) or load_classifier(
+            str(base), LABELS, dropout=dropout, device=device
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(graphs.CudaRecorder, "record", count)
+            result = fit(classifier, *toy_data(), config, device=device, **options)
+        return result.step_losses, {n: t.cpu().clone() for n, t in classifier.state_dict().items()}, len(counted)
+
+    return train
+
+
+def eagerly(replays, *arguments, **options):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(graphs, "can_record", lambda run: False)
+        return replays(*arguments, **options)
+
+
+@on_gpu
+@pytest.mark.parametrize("precision, tolerance", [("no", 2e-3), ("bf16", 3e-2)])  # TF32; bf16 rounds to three digits
+@pytest.mark.parametrize("architecture", ["bert", "modernbert", "qwen2"])
+def test_recorded_losses_are_those_of_the_lines_of_the_loop(
+    replays, architecture, precision, tolerance, tmp_path, capsys
+):
+    losses, _, replayed = replays(tmp_path, architecture=architecture, precision=precision)
+    expected, _, none = eagerly(replays, tmp_path, architecture=architecture, precision=precision)
+    assert none == 0 and replayed == len(losses) - 1 == 49, capsys.readouterr().out
+    np.testing.assert_allclose(losses, expected, atol=tolerance)
+    assert expected[-1] < expected[0] - 5 * tolerance
+
+
+@on_gpu
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_recorded_run_with_dropout_resumes_bit_for_bit(replays, precision, tmp_path):
+    def stop(number):
+        if number == 20:
+            raise KeyboardInterrupt
+
+    options = {"dropout": 0.2, "precision": precision}
+    losses, weights, _ = replays(tmp_path, run_folder=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        replays(tmp_path, run_folder=tmp_path / "parts", at=stop, **options)
+    again, resumed, replayed = replays(tmp_path, run_folder=tmp_path / "parts", **options)
+    assert 25 < replayed < 49
+    assert again == losses and all(torch.equal(resumed[name], weights[name]) for name in weights)
+    assert len(set(losses)) == len(losses)
+
+
+@on_gpu
+@pytest.mark.parametrize("recorded_first", [True, False])
+def test_recorded_and_eager_runs_go_on_from_each_others_checkpoints(replays, recorded_first, tmp_path, monkeypatch):
+    ways = [replays, lambda *a, **k: eagerly(replays, *a, **k)]
+    first, then = ways if recorded_first else reversed(ways)
+    expected, _, _ = eagerly(replays, tmp_path, precision="no")
+    finish = Session.save_if_due
+
+    def save_or_stop(run, state):
+        finish(run, state)
+        if state.step == 24:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Session, "save_if_due", save_or_stop)
+        first(tmp_path, precision="no", run_folder=tmp_path / "run")
+    losses, _, _ = then(tmp_path, precision="no", run_folder=tmp_path / "run")
+    np.testing.assert_allclose(losses, expected, atol=2e-3)
+
+
+@on_gpu
+def test_short_batches_are_trained_by_the_lines_of_the_loop(replays, tmp_path):
+    config = dataclasses.replace(RECORDED, batch_size=7)  # 45 = 6 * 7 + 3
+    losses, _, replayed = replays(tmp_path, precision="no", config=config)
+    assert 50 <= replayed <= 60 < len(losses)
+    np.testing.assert_allclose(losses, eagerly(replays, tmp_path, precision="no", config=config)[0], atol=2e-3)
+
+
+@on_gpu
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("way", ["reads a number", "no memory"])
+def test_a_step_that_cannot_be_recorded_is_trained_by_the_lines_of_the_loop(replays, way, dropout, tmp_path, capsys):
+    """With dropout as well: a capture that fails may leave the random numbers, or the stream, in the state of capturing."""
+
+    def loss(logits, labels):
+        if torch.cuda.is_current_stream_capturing() and way == "no memory":
+            torch.empty(10**15, device="cuda")
+        found = torch.nn.functional.cross_entropy(logits, labels)
+        return found * 2 if way == "reads a number" and found.item() > 1e6 else found
+
+    loss.name = "test"
+    losses, _, replayed = replays(tmp_path, precision="no", dropout=dropout, loss_function=loss)
+    assert replayed == 0 and capsys.readouterr().out.count("not recorded as a CUDA graph") == 1
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    if not dropout:
+        expected, _, _ = eagerly(replays, tmp_path, precision="no", loss_function=loss)
+        np.testing.assert_allclose(losses, expected, atol=1e-3)
+    assert losses[-1] < losses[0]
+    assert (
+        replays(tmp_path, precision="no", dropout=dropout)[2] == 49
+    )  # the next run is recorded as if nothing had been
+
+
+@on_gpu
+def test_a_replayed_loss_that_is_not_finite_leaves_the_weights_whole(replays, tmp_path):
+    factor, kept = torch.ones((), device="cuda"), {}
+    classifier = load_classifier(str(build_model("bert", tmp_path / "bert")), LABELS, dropout=0.0, device=find_device())
+
+    def loss(logits, labels):
+        return torch.nn.functional.cross_entropy(logits, labels) * factor
+
+    def spoil(number):
+        if number == 20:
+            kept.update({name: value.clone() for name, value in classifier.state_dict().items()})
+            factor.fill_(torch.nan)
+
+    loss.name = "test"
+    with pytest.raises(TrainingError, match="The loss is nan at step 21"):
+        replays(tmp_path, at=spoil, classifier=classifier, loss_function=loss)
+    assert kept and all(torch.equal(value, kept[name]) for name, value in classifier.state_dict().items())
+
+
+@on_gpu
+def test_after_a_recorded_run_its_memory_is_free(replays, tmp_path):
+    replays(tmp_path)
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    for _ in range(3):
+        replays(tmp_path)
+    gc.collect()
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() - before < 64 * 2**20
 
 
 @on_gpu

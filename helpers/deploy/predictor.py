@@ -1,13 +1,14 @@
 """A saved model at work: text in, label and probabilities out. Taught in notebooks 02, section 7, and 03, section 9."""
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from helpers.device import Device, fast_matmul, find_device
+from helpers.device import Device, fast_matmul, find_device, pick_bulk_device
 from helpers.evaluation.metrics import decide, probabilities
 from helpers.exceptions import SettingError
 from helpers.models.batches import EncodedTexts, encode_texts
@@ -50,6 +51,13 @@ class Predictor:
         that another library wrote, a Hub id. Raises `AssetError` for a model without a trained head."""
         device = device or find_device(precision="no")
         return cls(*load(model, revision=revision, device=device), device=device)
+
+    def for_many(self) -> "Predictor":
+        """Return a predictor of the same classifier for files: where a GPU has bf16 units, in bf16 mixed precision.
+        The cast of all weights that is too dear for one text is made once per call, and counts nothing beside thousands."""
+        predictor = copy.copy(self)
+        predictor.device = pick_bulk_device(self.device)
+        return predictor
 
     @property
     def label_names(self) -> list[str]:

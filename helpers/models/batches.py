@@ -142,12 +142,14 @@ def cut_by_tokens(rows: np.ndarray, lengths: np.ndarray, max_tokens: int) -> lis
     return parts
 
 
-def collate(encoded: EncodedTexts, rows: np.ndarray, device: str | torch.device = "cpu") -> dict[str, torch.Tensor]:
+def collate(
+    encoded: EncodedTexts, rows: np.ndarray, device: str | torch.device = "cpu", *, length: int | None = None
+) -> dict[str, torch.Tensor]:
     """Return `input_ids` and `attention_mask`, both `(batch, length)`, and `labels` if there are any.
-    `length` is that of the longest of these rows: padding on the right, and no more of it than needed."""
-    longest = max(len(encoded.input_ids[row]) for row in rows)
-    input_ids = np.full((len(rows), longest), encoded.pad_id, dtype=np.int64)  # (batch, length)
-    attention_mask = np.zeros((len(rows), longest), dtype=np.int64)
+    `length` is that of the longest of these rows, unless more is asked for: padding on the right, no more than needed."""
+    length = length or max(len(encoded.input_ids[row]) for row in rows)
+    input_ids = np.full((len(rows), length), encoded.pad_id, dtype=np.int64)  # (batch, length)
+    attention_mask = np.zeros((len(rows), length), dtype=np.int64)
     for i, row in enumerate(rows):
         ids = encoded.input_ids[row]
         input_ids[i, : len(ids)] = ids
@@ -155,6 +157,8 @@ def collate(encoded: EncodedTexts, rows: np.ndarray, device: str | torch.device 
     batch = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
     if encoded.labels is not None:
         batch["labels"] = torch.from_numpy(encoded.labels[rows])
+    if torch.device(device).type == "cuda":  # only from pinned memory does a GPU copy while the host goes on
+        batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 

@@ -36,12 +36,12 @@ def compute_rows(
 ) -> np.ndarray:  # fmt: skip
     """Return `compute(input_ids, attention_mask)` for all of `encoded`, `(rows, *shape)` in fp32 and in their order.
 
-    Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens: by default 8192 on a GPU,
+    Rows are sorted by length and cut into batches of at most `max_tokens` padded tokens: by default 16384 on a GPU,
     which wants large batches, and 1024 on a CPU, which would spend half of a large one on padding. The mode of `model`
     is restored. Given a `device`, it runs in that device's mixed precision, else in fp32.
     """
     where = next(model.parameters()).device
-    max_tokens = max_tokens or (8192 if where.type == "cuda" else 1024)
+    max_tokens = max_tokens or (16384 if where.type == "cuda" else 1024)
     results = np.empty((len(encoded), *shape), dtype=np.float32)
     with evaluation_mode(model), autocast(device):
         for rows in cut_by_tokens(np.arange(len(encoded)), encoded.lengths, max_tokens):

@@ -117,7 +117,10 @@ def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opti
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of the optimiser's next step."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)  # a recorded step (`graphs`) reads it from this place
+        else:
+            group["lr"] = rate
 
 
 def best_epoch(history: list[dict], metric: str) -> int:

@@ -32,7 +32,8 @@ def fit(
     uninterrupted run, bit for bit on a CPU. What was trained to its end stays there, as its best weights alone, until
     `runs.finish_run`: the same call then returns it at once. `loss_function(logits, labels)` returns the mean over the
     rows. `tracking` may hold `tracker` ("tensorboard", or "wandb", which stays offline unless you set WANDB_MODE) and
-    `tracker_project`.
+    `tracker_project`. One GPU replays most steps from recordings, with the same result (`graphs`); those of a loss of
+    your own only if it has a `name`, as the course's have: it must then compute the same at every call.
     Raises `TrainingError` when the loss is not finite or memory runs out, `ValueError` for another run's checkpoint and
     for labels that the classifier has no row for.
     """
@@ -44,11 +45,15 @@ def fit(
         while state.epoch < config.epochs and not is_out_of_patience(state.history, config):
             for rows in run.rows_left(state):
                 set_rate(run.optimizer, learning_rate_at(state.step, run.steps_total, config))
-                loss = accumulate_gradients(run, rows, loss_function)
-                require_finite(loss, state, config)  # one bad step would spoil all weights, and the checkpoint too
-                run.accelerator.clip_grad_norm_(run.model.parameters(), config.clip_norm)  # no batch may throw them
-                run.optimizer.step()
-                run.optimizer.zero_grad()  # gradients add up: the next step must begin with none
+                loss = run.recorded.take_step(rows)  # a GPU replays the five lines below as one, where it can
+                if loss is None:
+                    loss = accumulate_gradients(run, rows, loss_function)
+                    require_finite(loss, state, config)  # one bad step would spoil all weights, and the checkpoint too
+                    run.accelerator.clip_grad_norm_(run.model.parameters(), config.clip_norm)  # no batch may throw them
+                    run.optimizer.step()
+                    run.optimizer.zero_grad()  # gradients add up: the next step must begin with none
+                else:
+                    require_finite(loss, state, config)  # if it is not, the GPU left the step out
                 state.finish_step(loss)
                 run.save_if_due(state)
             run.finish_epoch(state)  # validation decides which epoch is kept; the loop itself never looks at it

@@ -36,7 +36,9 @@ def weighted_bce(weights: np.ndarray) -> Callable:
     weight = torch.as_tensor(weights, dtype=torch.float32)
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return binary_cross_entropy_with_logits(logits, labels, pos_weight=weight.to(logits.device))
+        nonlocal weight
+        weight = weight.to(logits.device)  # once: a step that copies from the host could not be recorded (`graphs`)
+        return binary_cross_entropy_with_logits(logits, labels, pos_weight=weight)
 
     return loss
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers.device import Device, peak_memory_bytes, reset_peak_memory
+from helpers.device import Device, fast_matmul, peak_memory_bytes, reset_peak_memory
 from helpers.evaluation import metrics
 from helpers.exceptions import TrainingError
 from helpers.models.batches import EncodedTexts
@@ -21,6 +21,7 @@ from helpers.models.shortcuts import first_token_only, occurring_words_only
 from helpers.runs import ProgressBar
 from helpers.training import checkpoints, processes
 from helpers.training.config import TrainingConfig, TrainingResult, best_epoch, make_optimizer, plan_steps
+from helpers.training.graphs import RecordedSteps
 from helpers.training.losses import default_loss
 from helpers.training.memory import choose_max_tokens
 from helpers.training.pace import Pace
@@ -39,7 +40,7 @@ class Session:
         tracker_project: str | None = None,
     ):  # fmt: skip
         self.classifier, self.train, self.validation = classifier, train, validation
-        self.config, self.device = config, device
+        self.config, self.device, self.loss_function = config, device, loss_function
         self.chooses_passes = config.max_tokens is None
         self.folder = Path(run_folder) / "checkpoint" if run_folder else None
         self.accelerator = processes.make_accelerator(device, tracker, run_folder)
@@ -62,6 +63,7 @@ class Session:
             stack.enter_context(occurring_words_only(self.classifier, np.concatenate(words)))
             stack.enter_context(first_token_only(self.classifier))
             stack.enter_context(processes.released(self.classifier))
+            stack.enter_context(fast_matmul(self.device))
             stack.enter_context(explain_lack_of_memory(self))
             optimizer = make_optimizer(self.classifier, self.config)
             self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)  # may lack memory, too
@@ -92,6 +94,8 @@ class Session:
         if self.chooses_passes:
             self.config = dataclasses.replace(self.config, max_tokens=self._choose_max_tokens(state))
         state.settings["max_tokens"] = self.config.max_tokens
+        self.recorded = RecordedSteps(self)
+        self._stack.callback(self.recorded.release)
         bar = ProgressBar(self.steps_total, state.step, silent=not self.accelerator.is_main_process)
         self.bar = self._stack.enter_context(bar)
         return state
@@ -115,7 +119,7 @@ class Session:
             state.start_step()
             yield rows
             self._note_pace(state.train_seconds - before, rows)
-            loss, rate = state.step_losses[-1], self.optimizer.param_groups[0]["lr"]
+            loss, rate = state.step_losses[-1], float(self.optimizer.param_groups[0]["lr"])
             self.accelerator.log({"step_loss": loss, "learning_rate": rate}, step=state.step)
             self.bar.advance(f"epoch {state.epoch + 1}, loss {loss:.3f}")
 

@@ -1,14 +1,17 @@
 """How fast does the course train? Four ways to fine-tune the same encoder on the same texts, in one run, one table.
 
-    python tests/benchmarks/bench_training.py [--dataset FOLDER] [--examples 3200] [--epochs 2]
+    python tests/benchmarks/bench_training.py [--model NAME] [--dataset FOLDER] [--examples 3200] [--epochs 2] [--batch 64]
 
 (a) a plain fp32 loop with every text padded to 300 tokens, (b) Hugging Face Trainer as it comes, (c) Trainer with its
-best flags (bf16 where the hardware has it, batches of like length, the same batch size), (d) `helpers.training.fit`.
+best flags (bf16 where the hardware has it, batches of like length, the same batch size), (d) `helpers.training.fit`; on a
+GPU also (e), `fit` without recorded steps (`training/graphs.py`): there, (d) includes the seconds that recording takes.
 All train the same encoder under the same head (mean pooling) with the same learning rate, so that the scores can be
 compared: (b) to (d) on the same examples for the same epochs. (a) is timed on a few batches only and judged by speed
 alone. Each runs in a process of its own, so that its peak memory is its own.
 
-The physical limit is the processor's rate of matrix products, measured here at the model's own sizes: a transformer of P
+On a GPU this takes a few minutes; `--model ModernBERT-base --batch 32` is what notebook 01 trains there.
+
+The physical limit is the device's rate of matrix products, measured here at the model's own sizes: a transformer of P
 parameters outside the token table needs 6 P floating-point operations per token and training step.
 """
 
@@ -26,21 +29,22 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 import torch
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
 from helpers import data, evaluation, models, training
 from helpers.assets import find_model
-from helpers.device import find_device, peak_memory_bytes
+from helpers.device import fast_matmul, find_device, peak_memory_bytes
+from helpers.training import graphs
 
-MODEL = "all-MiniLM-L6-v2"
 MAX_LENGTH = 128
-RATE, BATCH = 2e-4, 64
+RATE = 2e-4
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "dair_emotion"
 VARIANTS = {
     "a": "padded to 300, fp32 loop",
     "b": "Trainer as it comes",
     "c": "Trainer, best flags",
     "d": "helpers.training.fit",
+    "e": "fit, nothing recorded",
 }
 
 
@@ -49,7 +53,7 @@ def load(arguments):
     label_column = "emotion" if arguments.dataset == "moments" else None
     corpus = data.load_data(arguments.dataset, label_column=label_column)
     corpus = data.take_examples(corpus, arguments.examples)
-    tokenizer = models.load_tokenizer(MODEL)
+    tokenizer = models.load_tokenizer(arguments.model)
     encoded = {
         name: models.encode_split(corpus.splits[name], tokenizer, MAX_LENGTH) for name in ("train", "validation")
     }
@@ -59,10 +63,10 @@ def load(arguments):
 class TrainerClassifier(torch.nn.Module):
     """The course's pooled classifier on a backbone with the library's default settings, as Trainer wants it: with a loss."""
 
-    def __init__(self, label_names: list[str]):
+    def __init__(self, model: str, label_names: list[str]):
         super().__init__()
         torch.manual_seed(0)
-        backbone = AutoModel.from_pretrained(find_model(MODEL).location, add_pooling_layer=False)
+        backbone = AutoModel.from_pretrained(find_model(model).location, dtype=torch.float32)
         models.set_labels(backbone.config, label_names, multilabel=False)
         self.classifier = models.TextClassifier(backbone, pooling="mean")
 
@@ -74,19 +78,29 @@ class TrainerClassifier(torch.nn.Module):
 def run_padded_loop(arguments) -> dict:
     """(a): the loop of the tutorial that the course replaces, on a handful of batches."""
     corpus, tokenizer, _ = load(arguments)
-    model = TrainerClassifier(corpus.label_names).train()
+    device = find_device("no").kind
+    model = TrainerClassifier(arguments.model, corpus.label_names).train().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
-    train = corpus.splits["train"].select(range(6 * BATCH))
+    train = corpus.splits["train"].select(range(6 * arguments.batch))
     inputs = tokenizer(list(train["text"]), padding="max_length", truncation=True, max_length=300, return_tensors="pt")
     labels = torch.tensor(train["label"])
-    for start in range(0, len(train), BATCH):
-        if start == BATCH:  # the first batch warms up
+    for start in range(0, len(train), arguments.batch):
+        if start == arguments.batch:  # the first batch warms up
+            wait()
             began = time.perf_counter()
-        rows = slice(start, start + BATCH)
-        model(inputs["input_ids"][rows], inputs["attention_mask"][rows], labels[rows])["loss"].backward()
+        rows = slice(start, start + arguments.batch)
+        parts = (inputs["input_ids"][rows], inputs["attention_mask"][rows], labels[rows])
+        model(*(part.to(device) for part in parts))["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
-    return {"samples_per_second": (len(train) - BATCH) / (time.perf_counter() - began)}
+    wait()
+    return {"samples_per_second": (len(train) - arguments.batch) / (time.perf_counter() - began)}
+
+
+def wait() -> None:
+    """Wait until a GPU has done what was asked of it: the clock would stop before it."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def run_trainer(arguments, **flags) -> dict:
@@ -95,7 +109,7 @@ def run_trainer(arguments, **flags) -> dict:
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     corpus, tokenizer, encoded = load(arguments)
-    model = TrainerClassifier(corpus.label_names)
+    model = TrainerClassifier(arguments.model, corpus.label_names)
     train, validation = (
         Dataset.from_dict({"input_ids": e.input_ids, "label": e.labels.tolist(), "length": e.lengths.tolist()})
         for e in encoded.values()
@@ -130,7 +144,7 @@ def run_trainer_best(arguments) -> dict:
     bf16 = find_device().precision == "bf16"
     return run_trainer(
         arguments,
-        per_device_train_batch_size=BATCH,
+        per_device_train_batch_size=arguments.batch,
         lr_scheduler_type="cosine",
         warmup_steps=0.1,
         weight_decay=0.01,
@@ -144,8 +158,8 @@ def run_fit(arguments) -> dict:
     """(d): the course."""
     corpus, _, encoded = load(arguments)
     device = find_device()
-    classifier = models.load_classifier(MODEL, corpus.label_names, pooling="mean", device=device)
-    config = training.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=BATCH)
+    classifier = models.load_classifier(arguments.model, corpus.label_names, pooling="mean", device=device)
+    config = training.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=arguments.batch)
     result = training.fit(classifier, encoded["train"], encoded["validation"], config, device=device)
     logits = models.predict_logits(classifier, encoded["validation"], device)
     tokens = float(encoded["train"].lengths.mean())
@@ -159,6 +173,12 @@ def run_fit(arguments) -> dict:
     }
 
 
+def run_fit_eagerly(arguments) -> dict:
+    """(e): the same, each kernel launched by the host."""
+    graphs.can_record = lambda run: False
+    return run_fit(arguments)
+
+
 def score(labels, predictions, label_names) -> dict:
     """Return macro F1 and its bootstrap interval."""
     low, high = evaluation.bootstrap_intervals(labels, predictions, ("f1_macro",))["f1_macro"]
@@ -169,15 +189,20 @@ def score(labels, predictions, label_names) -> dict:
     }
 
 
-def matrix_rate(dtype: torch.dtype, rows: int = 1024, inner: int = 384, columns: int = 1536) -> float:
-    """Return floating-point operations per second of a matrix product of the encoder's own size, best of several."""
-    left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+def matrix_rate(dtype: torch.dtype, rows: int, inner: int) -> float:
+    """Return the device's floating-point operations per second in matrix products `(rows, inner)` by `(inner, 4 inner)`,
+    best of several; on a GPU in fp32 with TF32, as `fit` has it."""
+    device, columns = find_device("no"), 4 * inner
+    left, right = (torch.randn(size, inner, device=device.kind).to(dtype) for size in (rows, columns))
     best = float("inf")
-    for _ in range(7):
-        start = time.perf_counter()
-        for _ in range(20):
-            torch.nn.functional.linear(left, right)
-        best = min(best, (time.perf_counter() - start) / 20)
+    with fast_matmul(device):
+        for _ in range(7):
+            wait()
+            start = time.perf_counter()
+            for _ in range(20):
+                torch.nn.functional.linear(left, right)
+            wait()
+            best = min(best, (time.perf_counter() - start) / 20)
     return 2 * rows * inner * columns / best
 
 
@@ -185,6 +210,7 @@ def measure(variant: str, arguments) -> dict:
     """Run one variant in a fresh process and return what it printed."""
     command = [sys.executable, __file__, "--variant", variant, "--dataset", arguments.dataset]
     command += ["--examples", str(arguments.examples), "--epochs", str(arguments.epochs)]
+    command += ["--model", arguments.model, "--batch", str(arguments.batch)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"variant {variant} failed:\n{done.stderr[-3000:]}")
@@ -207,23 +233,24 @@ def print_table(results: dict[str, dict]) -> None:
 def main() -> None:
     """Print one table for all variants, or with `--variant` one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="all-MiniLM-L6-v2")
     parser.add_argument("--dataset", default=str(REAL_DATA) if REAL_DATA.exists() else "moments")
     parser.add_argument("--examples", type=int, default=3200)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--variant", choices=VARIANTS)
     arguments = parser.parse_args()
     if arguments.variant:
-        run = {"a": run_padded_loop, "b": run_trainer_as_it_comes, "c": run_trainer_best, "d": run_fit}[
-            arguments.variant
-        ]
-        found = run(arguments)
+        runs = [run_padded_loop, run_trainer_as_it_comes, run_trainer_best, run_fit, run_fit_eagerly]
+        found = dict(zip(VARIANTS, runs, strict=True))[arguments.variant](arguments)
         print(json.dumps(found | {"peak_memory_bytes": peak_memory_bytes(find_device("no"))}))
         return
     device, name = find_device(), Path(arguments.dataset).name
     print(f"{device}; {name}, {arguments.examples} examples x {arguments.epochs} epochs")
-    fp32, bf16 = matrix_rate(torch.float32), matrix_rate(torch.bfloat16)
+    width = AutoConfig.from_pretrained(find_model(arguments.model).location).hidden_size
+    fp32, bf16 = (matrix_rate(dtype, 1024, width) for dtype in (torch.float32, torch.bfloat16))
     results = {}
-    for variant in VARIANTS:
+    for variant in VARIANTS if device.kind == "cuda" else "abcd":
         results[variant] = measure(variant, arguments)
         print(f"({variant}) {results[variant]['samples_per_second']:.1f} samples/s", file=sys.stderr, flush=True)
     print_table(results)

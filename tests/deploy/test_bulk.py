@@ -17,6 +17,7 @@ from helpers.deploy.bulk import predict_file
 from helpers.deploy.predictor import Predictor
 from helpers.exceptions import DataError
 from helpers.files import ROOT
+from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
 from helpers.models.saving import save
 
@@ -105,6 +106,25 @@ def test_a_file_is_predicted_in_tf32_on_a_gpu_its_last_piece_as_well(runs, tmp_p
     predict_file(predictor, source, tmp_path / "out.csv", text_column="message", chunk_rows=20)
     assert seen == [(20, kind == "cuda"), (5, kind == "cuda")]
     assert not tf32_is_on()
+
+
+def test_a_file_is_predicted_in_the_precision_for_many_texts_and_a_single_text_stays_in_fp32(
+    runs, tmp_path, monkeypatch
+):
+    """Stood in for by bf16 on a CPU: every piece in it, the short one as well, and the predictor afterwards as before."""
+    seen = []
+
+    def note(classifier, encoded, device):
+        seen.append((len(encoded), device.precision))
+        return predict_logits(classifier, encoded, device)
+
+    predictor = Predictor.load(runs / "single", device=FP32)
+    monkeypatch.setattr("helpers.deploy.predictor.pick_bulk_device", lambda device: replace(device, precision="bf16"))
+    monkeypatch.setattr("helpers.deploy.predictor.predict_logits", note)
+    source = write_rows(tmp_path / "in.csv", some_rows())
+    predict_file(predictor, source, tmp_path / "out.csv", text_column="message", chunk_rows=20)
+    predictor.predict_one("glad1 word3")
+    assert seen == [(20, "bf16"), (5, "bf16"), (1, "no")]
 
 
 def test_a_file_of_one_text_per_line_is_predicted_line_by_line(predictor, tmp_path):

@@ -215,6 +215,13 @@ def test_collate_keeps_the_kind_of_labels(labels, dtype):
     assert batch["labels"].tolist() == labels[[2, 0]].tolist()
 
 
+def test_collate_pads_further_where_it_is_asked_to():
+    encoded = EncodedTexts([[5, 6], [7]], 9)
+    batch = collate(encoded, np.array([1, 0]), length=4)
+    assert batch["input_ids"].tolist() == [[7, 9, 9, 9], [5, 6, 9, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 0, 0, 0], [1, 1, 0, 0]]
+
+
 def test_collate_without_labels_has_none():
     assert set(collate(EncodedTexts([[1, 2]], pad_id=0), np.array([0]))) == {"input_ids", "attention_mask"}
 
