@@ -35,7 +35,9 @@ HOLDS = {
 # A template's readers are its own variables.
 READERS = {
     "nbclient.NotebookClient": ["nbclient.NotebookClient"],
+    "papermill.execute_notebook": ["nbclient.NotebookClient"],  # what papermill does not know goes to its client
     "huggingface_hub.ModelCard.from_template": [TEMPLATE],
+    "transformers.BertForSequenceClassification._from_config": ["transformers.PreTrainedModel._from_config"],
     "transformers.AutoConfig.from_pretrained": ["transformers.PreTrainedConfig._get_config_dict"],
     "transformers.AutoModel.from_config": ["transformers.PreTrainedModel._from_config"],
     "transformers.AutoModel.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],

@@ -55,8 +55,10 @@ def prepare_step(device):
     from helpers.device import autocast
 
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    config = BertConfig(**sizes, num_labels=LABELS, attn_implementation=device.attention)
-    model = BertForSequenceClassification(config).to(device.kind).train()
+    config = BertConfig(**sizes)
+    config.num_labels = LABELS
+    model = BertForSequenceClassification._from_config(config, attn_implementation=device.attention)
+    model = model.to(device.kind).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     tokens = torch.randint(config.vocab_size, (ROWS, LENGTH), device=device.kind)
     labels = torch.randint(LABELS, (ROWS,), device=device.kind)
