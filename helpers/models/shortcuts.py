@@ -2,6 +2,7 @@
 
 Most of a training step on a CPU is matrix products; they are fewer if nothing is computed that nobody reads. What each
 shortcut gains is measured by `tests/benchmarks/bench_shortcuts.py`. Taught in no notebook: what is trained is the same.
+`fit` does not look at the first token alone: dropout would draw other numbers than in the loop of notebook 01.
 """
 
 import contextlib

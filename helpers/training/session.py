@@ -17,7 +17,7 @@ from helpers.evaluation import metrics
 from helpers.exceptions import TrainingError
 from helpers.models.batches import EncodedTexts
 from helpers.models.classifier import count_parameters, label_names
-from helpers.models.shortcuts import first_token_only, occurring_words_only
+from helpers.models.shortcuts import occurring_words_only
 from helpers.runs import ProgressBar
 from helpers.training import checkpoints, processes
 from helpers.training.config import TrainingConfig, TrainingResult, best_epoch, make_optimizer, plan_steps
@@ -61,7 +61,6 @@ class Session:
         words = [*self.train.input_ids, *self.validation.input_ids, [self.train.pad_id, self.validation.pad_id]]
         with contextlib.ExitStack() as stack:
             stack.enter_context(occurring_words_only(self.classifier, np.concatenate(words)))
-            stack.enter_context(first_token_only(self.classifier))
             stack.enter_context(processes.released(self.classifier))
             stack.enter_context(fast_matmul(self.device))
             stack.enter_context(explain_lack_of_memory(self))

@@ -16,7 +16,7 @@ os.environ["COURSE_PROGRESS"] = "off"
 
 import numpy as np
 import torch
-from bench_training import BATCH, MAX_LENGTH, MODEL, REAL_DATA
+from bench_training import MAX_LENGTH, REAL_DATA
 
 from helpers import data, models, training
 from helpers.device import autocast, find_device
@@ -28,7 +28,7 @@ NAMES = {
     "occurring words only": ("words",),
     "both": ("first", "words"),
 }
-WARM_UP = 4
+MODEL, BATCH, WARM_UP = "all-MiniLM-L6-v2", 64, 4
 
 
 def main() -> None:
