@@ -63,14 +63,15 @@ def store_work(notebook: str, probe: dict, cells: dict[str, tuple[float, float]]
 
 def foretell(notebooks: list[str], given: dict, path: Path = WORK) -> dict[str, dict[str, float]]:
     """Return for each of `notebooks` the seconds that each of its cells will take here; {} if of any that is not known.
-    `given` are the parameters that were set. Runs the probe unless nothing is stored."""
+    `given` are the parameters that were set. Runs the probe unless nothing is stored for them."""
     known = read_json(path) if path.exists() else {}
-    if not all(notebook in known for notebook in notebooks):
+    stored = set.intersection(*(set(known.get(notebook, {})) for notebook in notebooks))  # profiles known of them all
+    asked = given.get("profile")
+    if not stored or (asked in ("laptop", "gpu") and asked not in stored):
         return {}
     here = ask_probe()
-    asked = given.get("profile")
-    profile = asked if asked in ("laptop", "gpu") else here["profile"]
-    if not all(profile in known[notebook] for notebook in notebooks):
+    profile = asked if asked in stored else here["profile"]
+    if profile not in stored:
         return {}
     return {notebook: _scale(known[notebook][profile], here) for notebook in notebooks}
 

@@ -45,10 +45,8 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
     its own limit is taken, and that is said. Raises `SettingError` for a word that the model has no vector for."""
     max_length = fit_length(max_length, tokenizer.model_max_length)
     texts = list(texts)
-    full = []
-    for start in range(
-        0, len(texts), PIECE
-    ):  # the tokenizer's own record of a text takes several times its ids' memory
+    full = []  # filled piece by piece: the tokenizer's own record of a text takes several times its ids' memory
+    for start in range(0, len(texts), PIECE):
         full += tokenizer(texts[start : start + PIECE], truncation=False, verbose=False)["input_ids"]
     cut = np.array([len(ids) > max_length for ids in full], dtype=bool)
     too_long = np.flatnonzero(cut)

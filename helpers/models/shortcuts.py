@@ -6,9 +6,8 @@ shortcut gains is measured by `tests/benchmarks/bench_shortcuts.py`. Taught in n
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -69,7 +68,7 @@ class OccurringWords(nn.Module):
         place = torch.zeros(whole.num_embeddings, dtype=torch.long, device=whole.weight.device)
         place[ids] = torch.arange(len(ids), device=place.device)
         self.register_buffer("place", place, persistent=False)  # of a token id in `weight`
-        self.ids, self._whole = ids, [whole]  # in a list, so that it is no part of this module
+        self.ids, self._whole = ids, [whole]  # in a list: no part of this module, and so stays on its device
         self.padding_idx = None if whole.padding_idx is None else int(place[whole.padding_idx])
         self.weight = nn.Parameter(whole.weight.detach()[ids])
 
@@ -81,36 +80,37 @@ class OccurringWords(nn.Module):
         """Return the whole table, in place with the rows as they are here."""
         whole = self._whole[0]
         with torch.no_grad():
-            whole.weight[self.ids.to(whole.weight.device)] = self.weight.to(whole.weight)
+            whole.weight[self.ids] = self.weight.to(whole.weight)
         return whole
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
-        destination[prefix + "weight"] = self.write_back().weight.detach().clone()
+        destination[prefix + "weight"] = self.write_back().weight.detach()
 
     def _load_from_state_dict(self, state_dict, prefix, *others):
         if prefix + "weight" in state_dict:
             whole = self._whole[0].weight
             with torch.no_grad():
                 whole.copy_(state_dict[prefix + "weight"])
-                self.weight.copy_(whole[self.ids.to(whole.device)])
+                self.weight.copy_(whole[self.ids])
 
 
 @contextlib.contextmanager
-def occurring_words_only(classifier: nn.Module, token_ids: np.ndarray) -> Iterator[None]:
+def occurring_words_only(classifier: nn.Module, token_ids: Iterable[int]) -> Iterator[None]:
     """Inside the block, hold of a trained token table only the rows of `token_ids`: no text may have others.
 
     A word that does not occur has no gradient: AdamW would move its row by weight decay alone, a thousandth in a usual
     run, at the price of the whole table's gradient, norm and update. A frozen or a shared table is left as it is.
     """
     backbone = backbone_of(classifier)
-    whole, ids = backbone.get_input_embeddings(), torch.from_numpy(np.unique(token_ids))
-    if not _can_be_reduced(classifier, whole) or len(ids) > WORTH_IT * whole.num_embeddings:
+    whole = backbone.get_input_embeddings()
+    ids = set(token_ids) if _can_be_reduced(classifier, whole) else None  # many ids: not looked at for nothing
+    if ids is None or len(ids) > WORTH_IT * whole.num_embeddings:
         yield
         return
     name = next(name for name, module in backbone.named_modules() if module is whole)
     if whole.padding_idx is not None:
-        ids = torch.unique(torch.cat([ids, torch.tensor([whole.padding_idx])]))
-    reduced = OccurringWords(whole, ids.to(whole.weight.device))
+        ids.add(whole.padding_idx)
+    reduced = OccurringWords(whole, torch.tensor(sorted(ids), device=whole.weight.device))
     backbone.set_submodule(name, reduced)
     try:
         yield

@@ -6,6 +6,7 @@ import re
 import shutil
 import traceback
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +59,9 @@ class Session:
     def __enter__(self) -> "Session":
         torch.manual_seed(self.config.seed + self.accelerator.process_index)  # dropout
         reset_peak_memory(self.device)
-        words = [*self.train.input_ids, *self.validation.input_ids, [self.train.pad_id, self.validation.pad_id]]
+        texts = [*self.train.input_ids, *self.validation.input_ids, [self.train.pad_id, self.validation.pad_id]]
         with contextlib.ExitStack() as stack:
-            stack.enter_context(occurring_words_only(self.classifier, np.concatenate(words)))
+            stack.enter_context(occurring_words_only(self.classifier, chain.from_iterable(texts)))
             stack.enter_context(processes.released(self.classifier))
             stack.enter_context(fast_matmul(self.device))
             stack.enter_context(explain_lack_of_memory(self))

@@ -70,6 +70,7 @@ def main() -> None:
 
 def make_step(classifier, optimizer, encoded, device):
     """Return a function that takes one training step on the given rows."""
+    clip_norm = training.TrainingConfig().clip_norm
 
     def step(rows: np.ndarray) -> None:
         batch = models.collate(encoded, rows)
@@ -80,7 +81,6 @@ def make_step(classifier, optimizer, encoded, device):
         optimizer.step()
         optimizer.zero_grad()
 
-    clip_norm = training.TrainingConfig().clip_norm
     return step
 
 
