@@ -1,10 +1,12 @@
 """Exercises that check themselves: they never raise, and a wrong answer gets a hint for its typical mistake."""
 
+import functools
 import math
 from collections.abc import Callable
 
 import numpy as np
 
+from helpers.course import trials
 from helpers.files import DATA, read_toml
 
 NOT_TRIED = "Not tried yet"
@@ -32,19 +34,27 @@ def check_answer(answer, expected: float, *, start: str, hints: dict[float, str]
     return f"{WRONG}: {value:.3g} is {'too high' if value > expected else 'too low'}. {start}"
 
 
-def check_function(function, cases: list[tuple[list, object]], *, start: str, hint: str) -> str:
+def check_function(function, cases: list[tuple[list, object]], *, start: str, hint: str, hints=(), trial=None) -> str:
     """Return a verdict on a function the learner wrote: it is called with each case's arguments and compared.
-    An exception inside the function is reported, not raised; `None` results count as not tried."""
+
+    `hints` are pairs of a typical wrong result and what was probably done; any other gets `hint`. `trial` names a function
+    of `helpers.course.trials` that puts the learner's to work, in a training loop, say, and returns what came of it. An
+    exception inside the function is reported, not raised; `None` results count as not tried.
+    """
+    run = functools.partial(getattr(trials, trial), function) if trial else function
     for arguments, expected in cases:
         try:
-            got = function(*arguments)
+            got = run(*arguments)
         except Exception as error:  # whatever a learner's code may raise, the notebook goes on
-            return f"{WRONG}: {_call(function, arguments)} raised {type(error).__name__}: {error}"
+            return f"{WRONG}: {_call(function, arguments, trial)} raised {type(error).__name__}: {error}"
         if got is None:
             return f"{NOT_TRIED}. {start}"
         if not _same(got, expected):
-            return f"{WRONG}: {_call(function, arguments)} gives {got!r}, expected {expected!r}. {hint}"
-    return f"{RIGHT}: all {len(cases)} cases agree."
+            known = next((why for typical, why in hints if _same(got, typical)), hint)
+            return (
+                f"{WRONG}: {_call(function, arguments, trial)} gives {_show(got)}, expected {_show(expected)}. {known}"
+            )
+    return f"{RIGHT}: all {len(cases)} cases agree." if len(cases) > 1 else f"{RIGHT}."
 
 
 def check_letters(answer, letters: str, *, start: str, hints: dict[str, str]) -> str:
@@ -71,15 +81,30 @@ def _same(got, expected) -> bool:
         return False
 
 
-def _call(function: Callable, arguments: tuple) -> str:
+def _call(function: Callable, arguments: tuple, trial: str | None = None) -> str:
+    name = getattr(function, "__name__", function)
     shown = ", ".join(repr(a) if len(repr(a)) <= 60 else repr(a)[:57] + "…" for a in arguments)
-    return f"{getattr(function, '__name__', function)}({shown})"
+    return f"{name}, put to work," if trial else f"{name}({shown})"
+
+
+def _show(result) -> str:
+    """Return a result as a learner reads it: an array or a tensor as the list that it holds, to six digits."""
+    values = result.tolist() if hasattr(result, "tolist") else result
+    if isinstance(values, float):
+        return f"{values:.6g}"
+    if isinstance(values, list) and all(isinstance(value, float) for value in values):
+        return f"[{', '.join(f'{value:.6g}' for value in values)}]"
+    return repr(values)
 
 
 def read_exercises() -> dict[str, dict]:
     """Return the settings of every exercise by its number, from `data/exercises.toml`: the arguments of its check."""
     exercises = read_toml(DATA / "exercises.toml")
-    return {name: own | {"hints": dict(own["hints"])} if "hints" in own else own for name, own in exercises.items()}
+    with_pairs = {name for name, own in exercises.items() if "cases" in own}  # a result may be a list, which is no key
+    return {
+        name: own | {"hints": dict(own["hints"])} if "hints" in own and name not in with_pairs else own
+        for name, own in exercises.items()
+    }
 
 
 def check(exercise: str, answer) -> None:
