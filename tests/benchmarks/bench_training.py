@@ -1,23 +1,27 @@
-"""How fast does the course train? Four ways to fine-tune the same encoder on the same texts, in one run, one table.
+"""How fast does the course train and predict? Four ways to fine-tune the same encoder on the same texts, one table.
 
     python tests/benchmarks/bench_training.py [--model NAME] [--dataset FOLDER] [--examples 3200] [--epochs 2] [--batch 64]
+                                              [--repeats 5]
 
 (a) a plain fp32 loop with every text padded to 300 tokens, (b) Hugging Face Trainer as it comes, (c) Trainer with its
 best flags (bf16 where the hardware has it, batches of like length, the same batch size), (d) `helpers.training.fit`; on a
 GPU also (e), `fit` without recorded steps (`training/graphs.py`): there, (d) includes the seconds that recording takes.
-All train the architecture's own classifier with the same learning rate, so that the scores can be
+All train the same classifier from the same first weights with the same learning rate, so that the scores can be
 compared: (b) to (d) on the same examples for the same epochs. (a) is timed on a few batches only and judged by speed
-alone. Each runs in a process of its own, so that its peak memory is its own.
+alone. (c) and (d) take turns, `--repeats` times, each time with another seed. Each runs in a process of its own, so
+that its peak memory is its own. The last line is about prediction: one text at a time, and many.
 
-On a GPU this takes a few minutes; `--model ModernBERT-base --batch 32` is what notebook 01 trains there.
+On two CPU cores this takes 11 minutes; on a GPU, `--model ModernBERT-base --batch 32` is what notebook 01 trains there.
 
 The physical limit is the device's rate of matrix products, measured here at the model's own sizes: a transformer of P
 parameters outside the token table needs 6 P floating-point operations per token and training step.
 """
 
 import argparse
+import dataclasses
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,9 +33,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig
 
-from helpers import data, evaluation, models, training
+from helpers import data, deploy, evaluation, models, training
 from helpers.assets import find_model
 from helpers.device import fast_matmul, find_device, peak_memory_bytes
 from helpers.training import graphs
@@ -60,19 +64,17 @@ def load(arguments):
     return corpus, tokenizer, encoded
 
 
-def load_plain(model: str, label_names: list[str], attention: str | None = None):
-    """Return the architecture's own classifier as transformers loads it; `attention` is its attn_implementation."""
-    torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_pretrained(
-        find_model(model).location, num_labels=len(label_names), dtype=torch.float32, attn_implementation=attention
-    )
+def load_classifier(arguments, label_names: list[str], **changes):
+    """Return the classifier that all variants begin with, of transformers' own class; `changes` are of the `Device`."""
+    device = dataclasses.replace(find_device(), **changes)
+    return models.load_classifier(arguments.model, label_names, device=device, seed=arguments.seed)
 
 
 def run_padded_loop(arguments) -> dict:
     """(a): the loop of the tutorial that the course replaces, on a handful of batches."""
     corpus, tokenizer, _ = load(arguments)
     device = find_device("no").kind
-    model = load_plain(arguments.model, corpus.label_names).train().to(device)
+    model = load_classifier(arguments, corpus.label_names, attention="sdpa").train().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     train = corpus.splits["train"].select(range(6 * arguments.batch))
     inputs = tokenizer(list(train["text"]), padding="max_length", truncation=True, max_length=300, return_tensors="pt")
@@ -97,13 +99,13 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def run_trainer(arguments, attention: str | None = None, **flags) -> dict:
+def run_trainer(arguments, attention: str = "sdpa", **flags) -> dict:
     """(b) and (c): Hugging Face Trainer; `flags` go to its TrainingArguments."""
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     corpus, tokenizer, encoded = load(arguments)
-    model = load_plain(arguments.model, corpus.label_names, attention)
+    model = load_classifier(arguments, corpus.label_names, attention=attention)
     train, validation = (
         Dataset.from_dict({"input_ids": e.input_ids, "label": e.labels.tolist(), "length": e.lengths.tolist()})
         for e in encoded.values()
@@ -117,6 +119,7 @@ def run_trainer(arguments, attention: str | None = None, **flags) -> dict:
             disable_tqdm=True,
             logging_strategy="no",
             learning_rate=RATE,
+            seed=arguments.seed,
             **flags,
         )
         collator = DataCollatorWithPadding(tokenizer)
@@ -139,7 +142,7 @@ def run_trainer_best(arguments) -> dict:
     bf16 = find_device().precision == "bf16"
     return run_trainer(
         arguments,
-        attention="eager" if find_device().kind == "cpu" else None,
+        attention=find_device().attention,
         per_device_train_batch_size=arguments.batch,
         lr_scheduler_type="cosine",
         warmup_steps=0.1,
@@ -154,8 +157,9 @@ def run_fit(arguments) -> dict:
     """(d): the course."""
     corpus, _, encoded = load(arguments)
     device = find_device()
-    classifier = models.load_classifier(arguments.model, corpus.label_names, device=device)
-    config = training.TrainingConfig(epochs=arguments.epochs, learning_rate=RATE, batch_size=arguments.batch)
+    classifier = load_classifier(arguments, corpus.label_names)
+    settings = {"learning_rate": RATE, "batch_size": arguments.batch, "seed": arguments.seed, "metric": "epoch"}
+    config = training.TrainingConfig(epochs=arguments.epochs, **settings)
     result = training.fit(classifier, encoded["train"], encoded["validation"], config, device=device)
     logits = models.predict_logits(classifier, encoded["validation"], device)
     tokens = float(encoded["train"].lengths.mean())
@@ -175,14 +179,24 @@ def run_fit_eagerly(arguments) -> dict:
     return run_fit(arguments)
 
 
+def run_prediction(arguments) -> dict:
+    """(p): the classifier at work: milliseconds for a text by the `Predictor`, and texts per second in batches."""
+    corpus, tokenizer, encoded = load(arguments)
+    device, texts = find_device(), list(corpus.splits["validation"]["text"])
+    classifier = load_classifier(arguments, corpus.label_names)
+    with tempfile.TemporaryDirectory() as folder:
+        predictor = deploy.Predictor.load(models.save(classifier, tokenizer, Path(folder) / "model"))
+        latency = deploy.measure_latency(lambda text: predictor([text]), texts[:200])
+    rate = deploy.measure_throughput(classifier.to(device.kind), encoded["train"], device)
+    parameters = models.count_parameters(classifier).total - classifier.get_input_embeddings().weight.numel()
+    flops = 2 * parameters * float(encoded["train"].lengths.mean())
+    return {"p50_ms": latency.p50_ms, "p95_ms": latency.p95_ms, "texts_per_second": rate, "flops_per_text": flops}
+
+
 def score(labels, predictions, label_names) -> dict:
-    """Return macro F1 and its bootstrap interval."""
-    low, high = evaluation.bootstrap_intervals(labels, predictions, ("f1_macro",))["f1_macro"]
-    return {
-        "f1_macro": evaluation.compute_metrics(labels, predictions, label_names)["f1_macro"],
-        "low": low,
-        "high": high,
-    }
+    """Return accuracy and macro F1."""
+    found = evaluation.compute_metrics(labels, predictions, label_names)
+    return {name: found[name] for name in ("accuracy", "f1_macro")}
 
 
 def matrix_rate(dtype: torch.dtype, rows: int, inner: int) -> float:
@@ -202,9 +216,9 @@ def matrix_rate(dtype: torch.dtype, rows: int, inner: int) -> float:
     return 2 * rows * inner * columns / best
 
 
-def measure(variant: str, arguments) -> dict:
+def measure(variant: str, arguments, seed: int = 0) -> dict:
     """Run one variant in a fresh process and return what it printed."""
-    command = [sys.executable, __file__, "--variant", variant, "--dataset", arguments.dataset]
+    command = [sys.executable, __file__, "--variant", variant, "--dataset", arguments.dataset, "--seed", str(seed)]
     command += ["--examples", str(arguments.examples), "--epochs", str(arguments.epochs)]
     command += ["--model", arguments.model, "--batch", str(arguments.batch)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -213,17 +227,40 @@ def measure(variant: str, arguments) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def print_table(results: dict[str, dict]) -> None:
-    """Print a line per variant, then ratios and the limit."""
-    print(f"{'':<28} {'samples/s':>9}  {'(d) is':>8}  {'peak memory':>11}  validation macro F1")
-    ours = results["d"]["samples_per_second"]
-    for variant, found in results.items():
-        ratio = "" if variant == "d" else f"{ours / found['samples_per_second']:.1f} x"
-        f1 = f"{found['f1_macro']:.3f} ({found['low']:.3f} to {found['high']:.3f})" if "f1_macro" in found else "-"
-        memory = f"{found['peak_memory_bytes'] / 2**30:.2f} GiB"
+def describe(values: list[float], digits: int) -> str:
+    """Return the median, with the lowest and the highest where there are several."""
+    middle, low, high = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
+
+
+def print_table(results: dict[str, list[dict]]) -> None:
+    """Print a line per variant: medians, lowest and highest over its runs; the ratio is that of the medians."""
+    print(f"{'':<28} {'samples/s':<24} {'(d) is':>7}  {'memory':>8}  {'accuracy':<22}  macro F1, validation")
+    ours = statistics.median(run["samples_per_second"] for run in results["d"])
+    for variant, runs in results.items():
+        speeds = [run["samples_per_second"] for run in runs]
+        ratio = "" if variant == "d" else f"{ours / statistics.median(speeds):.2f} x"
+        scores = [describe([run[m] for run in runs], 3) if m in runs[0] else "-" for m in ("accuracy", "f1_macro")]
+        memory = f"{max(run['peak_memory_bytes'] for run in runs) / 2**30:.2f} GiB"
         print(
-            f"({variant}) {VARIANTS[variant]:<24} {found['samples_per_second']:>9.1f}  {ratio:>8}  {memory:>11}  {f1}"
+            f"({variant}) {VARIANTS[variant]:<24} {describe(speeds, 1):<24} {ratio:>7}  {memory:>8}  {scores[0]:<22}  {scores[1]}"
         )
+
+
+def print_limits(ours: list[dict], predicted: dict, fp32: float, bf16: float, precision: str) -> None:
+    """Print the matrix rate of this machine, and which share of it training and prediction need."""
+    limit = bf16 if precision == "bf16" else fp32
+    needed = ours[0]["flops_per_sample"] * statistics.median(run["samples_per_second"] for run in ours)
+    rate, work = predicted["texts_per_second"], predicted["texts_per_second"] * predicted["flops_per_text"]
+    print(f"matrix products here: {fp32 / 1e9:.0f} GFLOP/s in fp32, {bf16 / 1e9:.0f} in bf16")
+    print(
+        f"(d) needs {needed / 1e9:.0f} GFLOP/s for {ours[0]['tokens']:.1f} tokens per text: {needed / limit:.0%} of that;"
+    )
+    print("the rest goes to what is no matrix product: GELU, softmax, dropout, casts, the optimiser, and padding.")
+    print(
+        f"prediction: {rate:.0f} texts/s in batches, {work / limit:.0%} of the matrix rate; one text at a time", end=""
+    )
+    print(f" {predicted['p50_ms']:.1f} ms (half of the texts), {predicted['p95_ms']:.1f} ms (95 of 100)")
 
 
 def main() -> None:
@@ -231,32 +268,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
     parser.add_argument("--dataset", default=str(REAL_DATA) if REAL_DATA.exists() else "moments")
-    parser.add_argument("--examples", type=int, default=3200)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--variant", choices=VARIANTS)
+    for name, default in (("examples", 3200), ("epochs", 2), ("batch", 64), ("repeats", 5), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    runs = dict(
+        zip(
+            "abcdep",
+            (run_padded_loop, run_trainer_as_it_comes, run_trainer_best, run_fit, run_fit_eagerly, run_prediction),
+            strict=True,
+        )
+    )
+    parser.add_argument("--variant", choices=runs)
     arguments = parser.parse_args()
     if arguments.variant:
-        runs = [run_padded_loop, run_trainer_as_it_comes, run_trainer_best, run_fit, run_fit_eagerly]
-        found = dict(zip(VARIANTS, runs, strict=True))[arguments.variant](arguments)
+        found = runs[arguments.variant](arguments)
         print(json.dumps(found | {"peak_memory_bytes": peak_memory_bytes(find_device("no"))}))
         return
     device, name = find_device(), Path(arguments.dataset).name
     print(f"{device}; {name}, {arguments.examples} examples x {arguments.epochs} epochs")
     width = AutoConfig.from_pretrained(find_model(arguments.model).location).hidden_size
     fp32, bf16 = (matrix_rate(dtype, 1024, width) for dtype in (torch.float32, torch.bfloat16))
-    results = {}
-    for variant in VARIANTS if device.kind == "cuda" else "abcd":
-        results[variant] = measure(variant, arguments)
-        print(f"({variant}) {results[variant]['samples_per_second']:.1f} samples/s", file=sys.stderr, flush=True)
+    turns = [(v, 0) for v in "ab"] + [(v, seed) for seed in range(arguments.repeats) for v in "cd"]
+    results: dict[str, list[dict]] = {}
+    for variant, seed in turns + [("e", 0)] * (device.kind == "cuda"):
+        results.setdefault(variant, []).append(measure(variant, arguments, seed))
+        print(f"({variant}) {results[variant][-1]['samples_per_second']:.1f} samples/s", file=sys.stderr, flush=True)
     print_table(results)
-    needed = results["d"]["flops_per_sample"] * results["d"]["samples_per_second"]
-    print(f"matrix products here: {fp32 / 1e9:.0f} GFLOP/s in fp32, {bf16 / 1e9:.0f} in bf16")
-    share = needed / (bf16 if device.precision == "bf16" else fp32)
-    print(f"(d) needs {needed / 1e9:.0f} GFLOP/s for {results['d']['tokens']:.1f} tokens per text: {share:.0%} of that")
-    print(
-        "rate; the rest goes to what is no matrix product: GELU, softmax, dropout, casts, the optimiser, and padding."
-    )
+    print_limits(results["d"], measure("p", arguments), fp32, bf16, device.precision)
 
 
 if __name__ == "__main__":
