@@ -186,7 +186,7 @@ def run_prediction(arguments) -> dict:
     classifier = load_classifier(arguments, corpus.label_names)
     with tempfile.TemporaryDirectory() as folder:
         predictor = deploy.Predictor.load(models.save(classifier, tokenizer, Path(folder) / "model"))
-        latency = deploy.measure_latency(lambda text: predictor([text]), texts[:200])
+        latency = deploy.measure_latency(predictor.predict_one, texts[:200])
     rate = deploy.measure_throughput(classifier.to(device.kind), encoded["train"], device)
     parameters = models.count_parameters(classifier).total - classifier.get_input_embeddings().weight.numel()
     flops = 2 * parameters * float(encoded["train"].lengths.mean())
