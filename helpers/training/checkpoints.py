@@ -86,9 +86,8 @@ def write_weights(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
 
 
-def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, optimizer, averaged=None) -> None:
-    """Write the state, `averaged` weights included, to `folder` from the main process; the previous one stays until the
-    new one is complete."""
+def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, optimizer) -> None:
+    """Write the state to `folder` from the main process; the previous one stays until the new one is complete."""
     random_states = {"cpu": gather_object([torch.get_rng_state()])}
     if torch.cuda.is_available():
         random_states["cuda"] = gather_object([torch.cuda.get_rng_state()])
@@ -97,7 +96,6 @@ def save_checkpoint(folder: Path, state: TrainingState, accelerator, model, opti
     tensors = {f"model.{name}": value for name, value in trained_weights(accelerator.unwrap_model(model)).items()}
     for number, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{slot}": value.cpu() for slot, value in slots.items()}
-    tensors |= averaged.tensors() if averaged else {}
     for kind, values in random_states.items():
         tensors |= {f"random.{kind}.{number}": value for number, value in enumerate(values)}
     state.scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
@@ -112,9 +110,7 @@ def finish_checkpoint(folder: Path, state: TrainingState) -> None:
     write_weights(folder / STATE, {}, {"state": json.dumps(vars(state))})
 
 
-def load_checkpoint(
-    folder: Path, settings: dict, accelerator, model, optimizer, averaged=None
-) -> tuple[TrainingState, dict]:
+def load_checkpoint(folder: Path, settings: dict, accelerator, model, optimizer) -> tuple[TrainingState, dict]:
     """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
     Without a checkpoint, and for a run that was trained to its end with other settings, the state is that of a run that
     has not begun. Raises `ValueError` when the checkpoint was written with other settings (but `max_tokens`, which a lack
@@ -144,8 +140,6 @@ def load_checkpoint(
         for prefix in ("model.", "optimizer.", "random.")
     )
     accelerator.unwrap_model(model).load_state_dict(model_state, strict=False)
-    if averaged:
-        averaged.load(tensors)
     slots: dict[int, dict] = {}
     for name, value in optimizer_state.items():
         number, slot = name.split(".")

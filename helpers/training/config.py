@@ -40,7 +40,6 @@ class TrainingConfig:
     clip_norm: float = 1.0
     metric: str = "f1_macro"  # chooses the best epoch, on validation: one of METRICS
     patience: int | None = None  # stop after this many epochs without a better one
-    average: float | None = None  # 0.99: judge and keep the mean of the last steps' weights; see `averaging`
     checkpoint_steps: int | None = None  # save resumable state every so many steps, besides every epoch
     seed: int = 0
 
@@ -62,8 +61,6 @@ class TrainingConfig:
         for name, lowest in (("weight_decay", 0.0), ("seed", 0)):
             if not getattr(self, name) >= lowest:
                 raise SettingError(f"{name}={getattr(self, name)!r}: it must not be negative.")
-        if self.average is not None and not 0 < self.average < 1:
-            raise SettingError(f"average={self.average!r}: it must lie between 0 and 1; 0.99 is usual, None is off.")
         if not self.clip_norm > 0:
             raise SettingError(f"clip_norm={self.clip_norm!r}: it must be above 0; 1.0 is usual.")
         if not 0 < self.learning_rate < 1:

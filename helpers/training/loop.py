@@ -54,7 +54,6 @@ def fit(
                     run.optimizer.zero_grad()  # gradients add up: the next step must begin with none
                 else:
                     require_finite(loss, state, config)  # if it is not, the GPU left the step out
-                run.update_average(state)
                 state.finish_step(loss)
                 run.save_if_due(state)
             run.finish_epoch(state)  # validation decides which epoch is kept; the loop itself never looks at it

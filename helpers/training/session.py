@@ -21,7 +21,6 @@ from helpers.models.classifier import count_parameters, label_names
 from helpers.models.shortcuts import occurring_words_only
 from helpers.runs import ProgressBar
 from helpers.training import checkpoints, processes
-from helpers.training.averaging import AveragedWeights
 from helpers.training.config import TrainingConfig, TrainingResult, best_epoch, make_optimizer, plan_steps
 from helpers.training.graphs import RecordedSteps
 from helpers.training.losses import default_loss
@@ -68,7 +67,6 @@ class Session:
             stack.enter_context(explain_lack_of_memory(self))
             optimizer = make_optimizer(self.classifier, self.config)
             self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)  # may lack memory, too
-            self.averaged = AveragedWeights(self.classifier, self.config.average) if self.config.average else None
             self._stack = stack.pop_all()
         return self
 
@@ -76,7 +74,6 @@ class Session:
         if kind is not None:  # whoever holds the error, as a notebook does, must not hold a run's memory with it
             self.classifier.zero_grad(set_to_none=True)
             self.optimizer.state.clear()
-            self.averaged = None
         return self._stack.__exit__(kind, *error)
 
     def begin(self) -> checkpoints.TrainingState:
@@ -89,7 +86,7 @@ class Session:
         """Return the state that the last checkpoint holds, model and optimiser set to it; without one, a new state."""
         if not self.folder:
             return self.begin()
-        parts = (self.accelerator, self.model, self.optimizer, self.averaged)
+        parts = (self.accelerator, self.model, self.optimizer)
         state, self.best = checkpoints.load_checkpoint(self.folder, self.settings, *parts)
         return self._show(state)
 
@@ -131,11 +128,6 @@ class Session:
         if self.device.kind == "cpu" and (said := self.pace.note(seconds, len(rows) * self.train.lengths[rows].max())):
             self.bar.show(said)
 
-    def update_average(self, state: checkpoints.TrainingState) -> None:
-        """Move the average of the weights on by the step that was taken, if one is kept."""
-        if self.averaged:
-            self.averaged.update(state.step)
-
     def save_if_due(self, state: checkpoints.TrainingState) -> None:
         """Write a checkpoint if `checkpoint_steps` says that this step wants one."""
         if self.config.checkpoint_steps and state.step % self.config.checkpoint_steps == 0:
@@ -143,15 +135,12 @@ class Session:
 
     def _save(self, state: checkpoints.TrainingState) -> None:
         if self.folder:
-            parts = (self.accelerator, self.model, self.optimizer, self.averaged)
-            checkpoints.save_checkpoint(self.folder, state, *parts)
+            checkpoints.save_checkpoint(self.folder, state, self.accelerator, self.model, self.optimizer)
 
     def finish_epoch(self, state: checkpoints.TrainingState) -> None:
         """Validate, note the epoch in the history, keep its weights if they are the best so far, write a checkpoint."""
         train_loss = float(np.mean(state.step_losses[-len(self.plan[state.epoch]) :]))
-        with self.averaged.in_place() if self.averaged else contextlib.nullcontext():
-            row = {"epoch": state.epoch + 1, "train_loss": train_loss, **self._validate()}
-            self._keep_if_best(row, state)
+        row = {"epoch": state.epoch + 1, "train_loss": train_loss, **self._validate()}
         state.epoch += 1
         state.history.append(row)
         self.accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=state.step)
@@ -159,13 +148,11 @@ class Session:
             f"epoch {row['epoch']}: train loss {row['train_loss']:.3f}, validation loss {row['loss']:.3f}, "
             f"macro F1 {row['f1_macro']:.3f}"
         )
-        self._save(state)
-
-    def _keep_if_best(self, row: dict, state: checkpoints.TrainingState) -> None:
-        if best_epoch([*state.history, row], self.config.metric) == row["epoch"]:
+        if best_epoch(state.history, self.config.metric) == row["epoch"]:
             self.best = checkpoints.trained_weights(self.classifier)
             if self.folder and self.accelerator.is_main_process:
                 checkpoints.write_weights(self.folder / checkpoints.BEST, self.best)
+        self._save(state)
 
     def _validate(self) -> dict:
         """Return loss and metrics on validation."""
