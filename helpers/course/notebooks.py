@@ -115,11 +115,13 @@ def refresh(notebook: Path) -> None:
 
 
 def write_clean(content, path: Path) -> None:
-    """Write a notebook with the metadata that the course commits: kernel `python3`, language, tags; nothing personal."""
+    """Write a notebook with the metadata that the course commits: kernel `python3`, language, tags, what a figure shows
+    (`alt`, for those who cannot see it); nothing personal."""
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     content.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
     for cell in content.cells:
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+        kept = {name: cell.metadata[name] for name in ("tags", "alt") if cell.metadata.get(name)}
+        cell.metadata = nbformat.from_dict(kept)
     nbformat.validate(content)
     nbformat.write(content, path)
 

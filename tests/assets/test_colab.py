@@ -133,7 +133,7 @@ def test_kaggle_without_internet_is_told_in_a_sentence(tmp_path):
         text=True,
     )
     assert done.returncode == 1 and not done.stdout and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].endswith("on Kaggle, turn internet on in Settings.")
+    assert done.stderr.splitlines()[-1].endswith("on Kaggle, turn the internet on.")
     assert list((tmp_path / "working").iterdir()) == []
 
 

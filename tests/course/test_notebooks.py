@@ -233,7 +233,9 @@ def test_unknown_number_lists_the_known_ones(folder):
 def test_refresh_stores_outputs_counts_and_only_the_course_s_metadata(folder):
     cells = [
         new_markdown_cell("# Title", metadata={"id": "x", "slideshow": {"slide_type": "slide"}}),
-        new_code_cell("1 + 1", execution_count=9, metadata={"tags": ["keep-me"], "scrolled": True, "colab": {"x": 1}}),
+        new_code_cell(
+            "1 + 1", execution_count=9, metadata={"tags": ["keep-me"], "alt": "Two.", "scrolled": True, "colab": {}}
+        ),
         new_code_cell("print('new')", execution_count=4, outputs=[new_output("stream", text="old\n")]),
     ]
     foreign = {
@@ -247,7 +249,7 @@ def test_refresh_stores_outputs_counts_and_only_the_course_s_metadata(folder):
     content = nbformat.read(path, as_version=4)
     nbformat.validate(content)
     assert content.metadata == KERNEL | {"language_info": {"name": "python"}}
-    assert [cell.metadata for cell in content.cells] == [{}, {"tags": ["keep-me"]}, {}]
+    assert [cell.metadata for cell in content.cells] == [{}, {"tags": ["keep-me"], "alt": "Two."}, {}]
     assert [cell.execution_count for cell in content.cells[1:]] == [1, 2]
     assert content.cells[1].outputs[0].data == {"text/plain": "2"}
     assert [output.text for output in content.cells[2].outputs] == ["new\n"]
