@@ -8,12 +8,12 @@ import numpy as np
 
 
 def find_interval(function) -> list[float] | None:
-    """Return low and high, to one digit, of `function(labels, predictions, emotion, generator)` on 2,000 texts.
+    """Return low and high, to one digit, of `function(labels, predictions, emotion, generator)` on 240 texts.
 
-    200 of them have the emotion, number 1. 100 of these are found, and 140 others are called so: recall 0.5, precision
-    0.42, accuracy 0.88. The draws' luck is far below the digit.
+    24 of them have the emotion, number 1; 12 of these are found, and 23 others are called so. So recall is 0.5, precision
+    0.34, accuracy 0.85, and the ends of their intervals lie amid the tenths, where the luck of the draws does not reach.
     """
-    labels = np.repeat([1, 0], [200, 1800])
-    predictions = np.repeat([1, 0, 1, 0], [100, 100, 140, 1660])
+    labels = np.repeat([1, 0], [24, 216])
+    predictions = np.repeat([1, 0, 1, 0], [12, 12, 23, 193])
     found = function(labels, predictions, 1, np.random.default_rng(0))
     return None if found is None else np.round(found, 1).tolist()
