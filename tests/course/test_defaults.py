@@ -276,7 +276,7 @@ def test_the_notebook_s_own_decoder_keeps_the_notebook_s_settings_by_any_name(pr
     table, chosen = read_notebook("02_bert_vs_qwen")[profile], choose_02(profile, decoder=decoder)
     assert vars(chosen) == vars(choose_02(profile))
     own = {name: value for name, value in table.items() if name.startswith(("encoder", "decoder_"))}
-    assert len(own) == {"laptop": 9, "gpu": 8}[profile]
+    assert len(own) == 8
     assert {name: getattr(chosen, name) for name in own} == own | {"encoder": chosen.encoder}
 
 
