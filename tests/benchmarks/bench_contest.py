@@ -62,7 +62,6 @@ def train_one(corpus, system: str, rate: float, seed: int) -> dict:
     how = {"method": method, "pooling": "mean", "device": device, "seed": seed}
     classifier = models.load_classifier(model, corpus.label_names, **how)
     config = training.TrainingConfig(epochs=EPOCHS, learning_rate=rate, batch_size=BATCH, seed=seed)
-    load = os.getloadavg()[0]
     result = training.fit(classifier, encoded["train"], encoded["validation"], config, device=device)
     best = result.history.iloc[result.best_epoch - 1]
     if method == "lora":  # as it is saved and used, and as `training.train_run` scores it
@@ -73,7 +72,7 @@ def train_one(corpus, system: str, rate: float, seed: int) -> dict:
         "seed": seed, "best_epoch": result.best_epoch, "validation_accuracy": round(best["accuracy"], 4),
         "validation_f1_macro": round(best["f1_macro"], 4),
         "f1_by_epoch": " ".join(f"{f1:.4f}" for f1 in result.history["f1_macro"]), "train_seconds": round(result.train_seconds, 1),
-        "peak_memory_mb": round(result.peak_memory_bytes / 1e6), "load_before": round(load, 2),
+        "peak_memory_mb": round(result.peak_memory_bytes / 1e6),
         "predictions": "".join(map(str, called)),
     }  # fmt: skip
 
