@@ -5,6 +5,7 @@ None where the function returned None, which means that it was not tried.
 """
 
 import numpy as np
+import torch
 
 
 def find_interval(function) -> list[float] | None:
@@ -17,3 +18,29 @@ def find_interval(function) -> list[float] | None:
     predictions = np.repeat([1, 0, 1, 0], [12, 12, 23, 193])
     found = function(labels, predictions, 1, np.random.default_rng(0))
     return None if found is None else np.round(found, 1).tolist()
+
+
+def pool_padded_batch(function, side: str) -> list[float] | None:
+    """Return the vectors that a learner's `function(hidden, mask)` takes from two texts, of two and of four tokens, padded
+    on `side` ("right" or "left"), one after the other. Token k of text t is the vector [t, k]; padding is [-1, -1] on the
+    right, [-2, -2] on the left. Raises `ValueError` for a result that is not one vector per text."""
+    short, long = [[1, 1], [1, 2]], [[2, 1], [2, 2], [2, 3], [2, 4]]
+    text = short + 2 * [[-1, -1]] if side == "right" else 2 * [[-2, -2]] + short
+    mask = [[1, 1, 0, 0] if side == "right" else [0, 0, 1, 1], [1] * 4]
+    vectors = function(torch.tensor([text, long], dtype=torch.float32), torch.tensor(mask))
+    if vectors is None:
+        return None
+    if tuple(vectors.shape) != (2, 2):
+        raise ValueError(f"two texts of width 2 need vectors of shape (2, 2), not {tuple(vectors.shape)}")
+    return vectors.flatten().tolist()
+
+
+def attend_with_mask(function, real: list[int]) -> list[float] | None:
+    """Return what each real token gathers by attention with the mask that a learner's `function(real)` returns. All scores
+    are equal, so that it is the mean of what the mask lets it see: the token in place j holds the value 2**j."""
+    mask = function(real)
+    if mask is None:
+        return None
+    scores = torch.zeros(len(real), len(real)).masked_fill(~torch.as_tensor(mask, dtype=torch.bool), -1e9)
+    gathered = torch.softmax(scores, dim=-1) @ 2.0 ** torch.arange(len(real))
+    return gathered[torch.tensor(real, dtype=torch.bool)].tolist()

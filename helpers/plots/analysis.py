@@ -39,6 +39,26 @@ def plot_influence(panels: dict[str, tuple[Sequence[str], np.ndarray]]) -> Figur
 
 
 @styled
+def plot_stacks(stacks: dict[str, dict[str, str]], repeated: Sequence[str] = ("attention", "feed-forward")) -> Figure:
+    """Return a diagram per model, side by side, to be read upwards as a text goes through it: boxes by name, each with
+    what it holds. The boxes named in `repeated` are one layer; "layers" says how many of them follow each other."""
+    figure, axes = new_figure(2.5 * len(stacks), 4.6, titles=stacks, panel=2.2, xticks=[], yticks=[])
+    for ax, parts in zip(axes, stacks.values(), strict=True):
+        boxes = {name: text for name, text in parts.items() if name != "layers"}
+        for place, (name, text) in enumerate(boxes.items()):
+            colour = SKY if name in repeated else "#E8E8E8"
+            ax.barh(place, 1, 0.8, color=colour, alpha=0.5)
+            ax.text(0.5, place, f"{name}\n{text}", ha="center", va="center", fontsize=8, linespacing=1.3)
+        inside = [place for place, name in enumerate(boxes) if name in repeated]
+        low, high = min(inside) - 0.47, max(inside) + 0.47
+        ax.plot([1.03, 1.08, 1.08, 1.03], [low, low, high, high], color="#333333")
+        ax.text(1.11, (low + high) / 2, f"× {parts['layers']}", va="center", fontsize=11)
+        ax.set(xlim=(0, 1.4), ylim=(-0.6, len(boxes) - 0.4))
+        ax.spines[:].set_visible(False)
+    return figure
+
+
+@styled
 def plot_projections(projections: dict[str, np.ndarray], outcomes: Sequence[str]) -> Figure:
     """Return one scatter of points `(rows, 2)` per projection; `outcomes` are keys of `OUTCOMES`, wrong ones on top."""
     outcomes = np.asarray(outcomes)

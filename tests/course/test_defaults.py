@@ -87,12 +87,12 @@ def test_a_new_loss_is_accepted_at_once(monkeypatch):
 
 def test_the_default_is_told_in_words():
     found = list_parameters("02_bert_vs_qwen")
-    assert found["seeds"] == {"meaning": "runs per model", "kind": "count", "default": "3"}
+    assert found["seeds"] == {"meaning": "live runs per model", "kind": "count", "default": "1"}
     assert found["profile"]["default"] == "auto" and found["profile"]["kind"] == "choice"
     assert found["text_column"]["default"] == "None"
     assert found["label_column"]["default"] == "emotion (dataset moments)"
     assert found["decoder_learning_rate"]["default"] == (
-        "0.002 (laptop), 0.0003 (decoder_method full), 1e-05 (gpu), 0.0002 (decoder_method lora)"
+        "0.001 (laptop), 0.0003 (decoder_method full), 1e-05 (gpu), 0.0002 (decoder_method lora)"
     )
 
 
@@ -290,7 +290,7 @@ def test_what_is_typed_of_a_decoder_beats_the_zoo():
 
 def test_a_decoder_that_the_zoo_does_not_list_gets_the_notebook_s_settings(tmp_path):
     chosen = choose_02(decoder=str(tmp_path))
-    assert (chosen.decoder_method, chosen.decoder_pooling, chosen.decoder_batch_size) == ("lora", "mean", 8)
+    assert (chosen.decoder_method, chosen.decoder_pooling, chosen.decoder_batch_size) == ("lora", "mean", 16)
     second = fill_in("04_lora_multilabel", {"profile": "laptop", "decoder": str(tmp_path)}, find_defaults)
     assert (second.decoder_method, second.decoder_pooling) == ("lora", "mean")
 

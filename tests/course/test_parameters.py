@@ -50,7 +50,6 @@ BAD = {
     "pooling": ["max", 5],
     "schedule": ["linear", 5],
     "decoder_method": ["qlora-ish", 5],
-    "longer_run": ["yes", 1],
     "show_texts": ["yes", 1],
     "phrases": ["missing.csv", 5],
     "rank": [0, 2.5],

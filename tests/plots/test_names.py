@@ -86,11 +86,14 @@ PLOTS = {
         pd.DataFrame(1e9, index=n, columns=["weights", "gradients", "optimiser", "activations"])
     ),
     "influence": lambda n: plots.plot_influence({n[0]: (n, np.tril(matrix(n))), n[1]: (n, np.tril(matrix(n)))}),
+    "stacks": lambda n: plots.plot_stacks(
+        {name: {"table": "9 × 4", "attention": "2", "feed-forward": "8", "layers": "2"} for name in n[:2]}
+    ),
     "projections": lambda n: plots.plot_projections({n[0]: np.eye(2), n[1]: np.eye(2)}, ["wrong", "correct, positive"]),
     "attributions": lambda n: plots.plot_attributions(attributions(n), n[:2]),
 }
 # How many of the names a plot is given as names; four if not said.
-GIVEN = {"padding": 1, "optimism": 2, "calibration": 2, "reliability": 2, "curves": 2, "checkpoint choice": 3, "projections": 2}  # fmt: skip
+GIVEN = {"padding": 1, "optimism": 2, "calibration": 2, "reliability": 2, "curves": 2, "checkpoint choice": 3, "projections": 2, "stacks": 2}  # fmt: skip
 
 
 def draw(figure):

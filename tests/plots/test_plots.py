@@ -27,6 +27,9 @@ PLOTS = {
     "confusion": lambda: plots.plot_confusion(CONFUSION),
     "probabilities": lambda: plots.plot_probabilities(np.array([0.2, 0.7, 0.1]), LABELS, "What a day!"),
     "influence": lambda: plots.plot_influence({"a reader": (["I", "was", "fine"], np.tril(np.ones((3, 3)) / 3))}),
+    "stacks": lambda: plots.plot_stacks(
+        {"tiny": {"token table": "9 × 4", "attention": "2 heads", "feed-forward": "4 → 8 → 4", "layers": "2"}}
+    ),
     "curves": lambda: plots.plot_curves({"tiny": [HISTORY, HISTORY], "large": [HISTORY]}),
     "confusions": lambda: plots.plot_confusions({"tiny": CONFUSION, "large": CONFUSION}),
     "label scores": lambda: plots.plot_label_scores({"tiny": SCORES, "large": SCORES}, title="By label"),
