@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 
+import nbformat
 import pytest
 from headless import finish_notebook, offline_environment, reduced_parameters, start_notebook
 from safetensors.torch import load_file
