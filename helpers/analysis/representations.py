@@ -1,6 +1,8 @@
 """Inside a transformer: who sees whom, pooling, what padding breaks, what a pass costs. Taught in notebook 02, sections 1
 to 3, and notebook 01, section 9."""
 
+import contextlib
+import ctypes
 import dataclasses
 import math
 import time
@@ -82,6 +84,10 @@ def measure_forward(net, *args, repeats: int = 3, **kwargs) -> tuple[float, floa
     above what the process holds (nan where that is unknown). A first pass, on which memory is measured, warms up."""
     with evaluation_mode(net):
         cpu = dataclasses.replace(find_device("no"), kind="cpu")
+        with contextlib.suppress(
+            OSError, AttributeError, TypeError
+        ):  # else what was freed before hides the peak; glibc alone
+            ctypes.CDLL(None).malloc_trim(0)
         reset_peak_memory(cpu)
         before = peak_memory_bytes(cpu)
         net(*args, **kwargs)
