@@ -190,7 +190,9 @@ def wait_for(condition, seconds: float = 120) -> None:
 
 def said_in_training(run) -> str:
     """Return what the cell printed that trains in the run's own folder; others of the notebook train for a moment."""
-    cells = [cell for cell in nbformat.read(run.executed, as_version=4).cells if "result = training.fit(" in cell.source]
+    cells = [
+        cell for cell in nbformat.read(run.executed, as_version=4).cells if "result = training.fit(" in cell.source
+    ]
     return "".join(output.get("text", "") for output in cells[0].outputs)
 
 
