@@ -6,11 +6,11 @@ from helpers.analysis.behaviour import failure_table, judge_cases, make_cases, m
 from helpers.analysis.errors import (
     NO_TYPE, embed_texts, find_types, logits_of, nearest_rows, wrong_predictions,
 )  # fmt: skip
-from helpers.analysis.representations import measure_influence, padding_effects, pooled_features
+from helpers.analysis.representations import measure_forward, measure_influence, padding_effects, pooled_features
 from helpers.analysis.slices import compare_slices, rate_table
 
 __all__ = [
     "NO_TYPE", "attribute_tokens", "compare_slices", "embed_texts", "failure_table", "find_types",
-    "judge_cases", "logits_of", "make_cases", "make_typo", "measure_influence", "nearest_rows", "padding_effects",
+    "judge_cases", "logits_of", "make_cases", "make_typo", "measure_forward", "measure_influence", "nearest_rows", "padding_effects",
     "pooled_features", "rate_table", "wrong_predictions",
 ]  # fmt: skip
