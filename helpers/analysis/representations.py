@@ -1,12 +1,18 @@
-"""Inside a transformer: who sees whom, pooling, what padding breaks. Taught in notebook 02, sections 1 to 3."""
+"""Inside a transformer: who sees whom, pooling, what padding breaks, what a pass costs. Taught in notebook 02, sections 1
+to 3, and notebook 01, section 9."""
 
+import contextlib
+import ctypes
+import dataclasses
+import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from helpers.device import Device
+from helpers.device import Device, find_device, peak_memory_bytes, reset_peak_memory
 from helpers.models.batches import EncodedTexts
 from helpers.models.classifier import POOLINGS, backbone_of, pool
 from helpers.models.predict import compute_rows, evaluation_mode, modes_restored
@@ -71,3 +77,24 @@ def padding_effects(backbone, input_ids: Sequence[int], *, pad_id: int, other_pa
             "the same, another pad token: mean": moved("right", "mean", pad=other_pad_id, masked=False),
             "right, mask forgotten: last real token": moved("right", "last", masked=False),
         }
+
+
+def measure_forward(net, *args, repeats: int = 3, **kwargs) -> tuple[float, float]:
+    """Return what a forward pass `net(*args, **kwargs)` on the CPU costs: seconds, the best of `repeats`, and MB, the peak
+    above what the process holds (nan where that is unknown). A first pass, on which memory is measured, warms up."""
+    with evaluation_mode(net):
+        cpu = dataclasses.replace(find_device("no"), kind="cpu")
+        with contextlib.suppress(
+            OSError, AttributeError, TypeError
+        ):  # else what was freed before hides the peak; glibc alone
+            ctypes.CDLL(None).malloc_trim(0)
+        reset_peak_memory(cpu)
+        before = peak_memory_bytes(cpu)
+        net(*args, **kwargs)
+        megabytes = (peak_memory_bytes(cpu) - before) / 1e6 if before else math.nan
+        seconds = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            net(*args, **kwargs)
+            seconds.append(time.perf_counter() - start)
+    return min(seconds), megabytes

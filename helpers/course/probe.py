@@ -48,7 +48,7 @@ def probe() -> dict:
 
 def prepare_step(device):
     """Return a function that takes one training step of a model of all-MiniLM-L6-v2's size, with random weights, on
-    random tokens; the step is that of notebook 01, section 7. Time depends on the sizes alone."""
+    random tokens; the step is that of notebook 01, section 5. Time depends on the sizes alone."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 

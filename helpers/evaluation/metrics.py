@@ -1,5 +1,5 @@
 """Predictions, and the numbers that may be said about them. Counts are summed over all rows, never averaged over batches.
-Taught in notebook 00, section 4 (the metrics by hand), and notebook 01, step 9."""
+Taught in notebook 00, section 4 (the metrics by hand), and notebook 01, section 6."""
 
 from functools import partial
 

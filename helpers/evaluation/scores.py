@@ -1,4 +1,4 @@
-"""A system's result on one split: its metrics and how sure they are. Taught in notebook 01, step 9."""
+"""A system's result on one split: its metrics and how sure they are. Taught in notebook 01, section 6."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
 """From texts to batches: tokenise once, group texts of like length, pad each batch to its own longest text.
-Taught in notebook 01, sections 3 and 4."""
+Taught in notebook 01, section 2."""
 
 from dataclasses import dataclass
 from functools import cache, cached_property

@@ -1,7 +1,7 @@
 """A classifier: a transformer with a last linear layer whose rows belong to the labels.
 
 Where an architecture's own `…ForSequenceClassification` reads a text as wanted, the classifier is that class, and every
-tool of the ecosystem knows it; `TextClassifier` is for the other ways of pooling. Taught in notebook 01, step 5; the
+tool of the ecosystem knows it; `TextClassifier` is for the other ways of pooling. Taught in notebook 01, section 3; the
 poolings in notebook 02, section 2.
 """
 

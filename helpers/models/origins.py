@@ -1,5 +1,5 @@
 """What a model's name leads to, found out before any weights are read: a pretrained backbone, a trained classifier of
-any origin (the Hub, a `Trainer` checkpoint, a run of the course), or an adapter. Taught in notebook 01, step 10."""
+any origin (the Hub, a `Trainer` checkpoint, a run of the course), or an adapter. Taught in notebook 01, section 8."""
 
 import contextlib
 from collections.abc import Iterator

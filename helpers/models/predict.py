@@ -1,4 +1,4 @@
-"""What a model says of many texts, batch by batch, in their order. Taught in notebook 01, step 9."""
+"""What a model says of many texts, batch by batch, in their order. Taught in notebook 01, section 6."""
 
 from collections.abc import Callable
 from contextlib import contextmanager

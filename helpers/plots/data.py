@@ -43,20 +43,26 @@ def plot_lengths(lengths: Sequence[int], *, unit: str = "tokens", limit: int | N
 
 
 @styled
-def plot_padding(lengths_by_batch: Sequence[Sequence[int]], pad_to: int | None, title: str) -> Figure:
-    """Return a picture of batches, from the token counts of each: a line per text, blue where there are tokens, orange
-    where there is padding, to the batch's longest text or to `pad_to`."""
-    labels = {"xlabel": "token places", "ylabel": "texts, batch by batch"}
-    figure, (ax,) = new_figure(7.5, 2.8, title=title, yticks=[], **labels)
-    row = 0
-    for lengths in lengths_by_batch:
-        width, places = pad_to or max(lengths), np.arange(row, row + len(lengths))
-        ax.barh(places, width, height=1.0, color=ORANGE, label="padding" if row == 0 else None)
-        ax.barh(places, lengths, height=1.0, color=BLUE, label="tokens" if row == 0 else None)
-        row += len(lengths)
-        ax.axhline(row - 0.5, color="white", linewidth=1.5)
-    ax.invert_yaxis()
-    figure.legend(loc="outside lower right", ncols=2)
+def plot_padding(lengths: Sequence[int], ways: dict[str, tuple], *, batches: int = 3) -> Figure:
+    """Return a panel per way to form batches, all on one scale, from the token counts of all texts: a line per text of
+    the first `batches`, blue where there are tokens, orange where there is padding. A way is the row numbers of each
+    batch, and the places that every text is filled up to, or None for the longest text of its batch."""
+    lengths = np.asarray(lengths)
+    figure, axes = new_figure(9.5, 2.9, titles=ways, yticks=[], xlabel="token places")
+    for ax, (rows_by_batch, pad_to) in zip(axes, ways.values(), strict=True):
+        tokens = [lengths[rows] for rows in rows_by_batch[:batches]]
+        widths = np.concatenate([np.full(len(own), pad_to or own.max()) for own in tokens])
+        places = np.arange(len(widths))
+        ax.barh(places, widths, height=1.0, color=ORANGE, label="padding")
+        ax.barh(places, np.concatenate(tokens), height=1.0, color=BLUE, label="tokens")
+        for end in np.cumsum([len(own) for own in tokens]):
+            ax.axhline(end - 0.5, color="white", linewidth=1.5)
+        ax.invert_yaxis()
+    widest = max(bar.get_width() for ax in axes for bar in ax.patches)
+    for ax in axes:
+        ax.set_xlim(0, 1.02 * widest)
+    axes[0].set_ylabel("texts, batch by batch")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

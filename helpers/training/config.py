@@ -1,5 +1,5 @@
 """A run's settings, checked, and what follows from them alone: steps, learning rate, optimiser, the best epoch.
-Taught in notebook 01, step 6."""
+Taught in notebook 01, section 4."""
 
 import dataclasses
 import math

@@ -1,7 +1,7 @@
 """`fit`: the training loop that notebook 01 writes out in full, made safe to interrupt.
 
 The lines of the loop are those of the notebook's cell, in the same order; what a long run needs besides (Accelerate,
-checkpoints, curves, a bar) is behind the names of `Session`. Taught in notebook 01, steps 7 and 8.
+checkpoints, curves, a bar) is behind the names of `Session`. Taught in notebook 01, section 5.
 """
 
 import contextlib

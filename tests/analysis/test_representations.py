@@ -3,7 +3,7 @@ import pytest
 import torch
 from tiny import DECODERS, FAMILIES, FP32, LABELS, build_model, toy_data
 
-from helpers.analysis.representations import measure_influence, padding_effects, pooled_features
+from helpers.analysis.representations import measure_forward, measure_influence, padding_effects, pooled_features
 from helpers.models.batches import collate
 from helpers.models.classifier import POOLINGS
 from helpers.models.pretrained import load_classifier
@@ -90,3 +90,18 @@ def test_right_padding_with_a_mask_is_harmless_whatever_the_pad_token(classifier
 def test_left_padding_moves_models_with_absolute_positions(classifiers, family, harmless):
     effects = padding_effects(classifiers[family].base_model, IDS, pad_id=0, other_pad_id=50)
     assert (effects["left, masked: mean"] < 1e-5) == harmless
+
+
+def test_the_cost_of_a_pass_grows_with_what_it_holds_and_leaves_the_mode(classifiers):
+    held = []
+
+    class Holder(torch.nn.Module):
+        def forward(self, rows):
+            held.append((self.training, torch.is_inference_mode_enabled()))
+            return torch.ones(rows, 1_000_000).sum()
+
+    net = Holder()
+    (small_s, small_mb), (large_s, large_mb) = measure_forward(net, 1), measure_forward(net, rows=64)
+    assert small_s > 0 and large_s > 0
+    assert np.isnan(large_mb) or (200 < large_mb < 600 and large_mb > small_mb)
+    assert set(held) == {(False, True)} and net.training

@@ -59,7 +59,7 @@ def attributions(tokens):
 # What a plot draws of four names; those it is given as a title or as the name of an axis may break into lines.
 PLOTS = {
     "balance": lambda n: plots.plot_balance(pd.DataFrame({"train": [5, 3, 2, 1], "test": [1, 1, 2, 3]}, index=n)),
-    "padding": lambda n: plots.plot_padding([[5, 9, 30], [2, 3]], None, n[0]),
+    "padding": lambda n: plots.plot_padding([5, 9, 30, 2, 3], {name: ([[0, 1, 2], [3, 4]], None) for name in n[:3]}),
     "co-occurrence of one": lambda n: plots.plot_co_occurrence({n[0]: matrix(n)}),
     "co-occurrence": lambda n: plots.plot_co_occurrence({n[0]: matrix(n), n[1]: matrix(n)}),
     "confusion": lambda n: plots.plot_confusion((100 * matrix(n)).astype(int), title=n[0]),

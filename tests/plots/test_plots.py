@@ -21,7 +21,7 @@ SCORES = pd.DataFrame({"value": [0.9, 0.8], "low": [0.88, 0.7], "high": [0.92, 0
 PLOTS = {
     "balance": lambda: plots.plot_balance(BALANCE),
     "lengths": lambda: plots.plot_lengths([3, 9, 20, 60], limit=64),
-    "padding": lambda: plots.plot_padding([[5, 9], [2, 3]], None, "Padding"),
+    "padding": lambda: plots.plot_padding([5, 9, 2, 3], {"Padding": ([[0, 1], [2, 3]], None), "to 12": ([[0, 1]], 12)}),
     "learning rate": lambda: plots.plot_learning_rate([0.1, 0.2, 0.1]),
     "history": lambda: plots.plot_history(HISTORY, [2.0, 1.0, 0.7, 0.4]),
     "confusion": lambda: plots.plot_confusion(CONFUSION),
@@ -131,10 +131,13 @@ def test_histogram_counts_every_text(lengths):
 
 @pytest.mark.parametrize("pad_to, widths", [(None, [9, 9, 3, 3]), (12, [12] * 4)])
 def test_padding_reaches_to_the_longest_text_or_the_limit(pad_to, widths):
-    bars = plots.plot_padding([[5, 9], [2, 3]], pad_to, "Padding").axes[0].patches
+    ways = {"as asked": ([[0, 1], [2, 3], [0]], pad_to), "wider": ([[0, 1]], 20)}
+    asked, wider = plots.plot_padding([5, 9, 2, 3], ways, batches=2).axes
+    bars = asked.patches
     orange = [bar.get_width() for bar in bars if bar.get_facecolor() == plt.matplotlib.colors.to_rgba(ORANGE)]
     blue = [bar.get_width() for bar in bars if bar.get_facecolor() == plt.matplotlib.colors.to_rgba(BLUE)]
     assert (orange, blue) == (widths, [5, 9, 2, 3])
+    assert asked.get_xlim() == wider.get_xlim() == (0, 1.02 * 20)  # one scale, or the panels could not be compared
 
 
 def test_probabilities_are_shown_with_the_likeliest_on_top():
