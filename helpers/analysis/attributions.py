@@ -1,4 +1,4 @@
-"""Which tokens a prediction rests on, with the check that they add up. Taught in notebook 03, section 7."""
+"""Which tokens a prediction rests on, with the check that they add up. Taught in notebook 03, section 5."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which kinds of text fare worse than the rest, with intervals for many questions. Taught in notebook 03, section 5."""
+"""Which kinds of text fare worse than the rest, with intervals for many questions. Taught in notebook 03, section 3."""
 
 import numpy as np
 import pandas as pd

@@ -77,18 +77,6 @@ def plot_runs(histories: dict[str, pd.DataFrame], *, metric: str = "f1_macro") -
 
 
 @styled
-def plot_resumed(uninterrupted: Sequence[float], resumed: Sequence[float], stopped_at: int) -> Figure:
-    """Return two curves of step losses that should be one, with the step after which the second run was cut off."""
-    figure, (ax,) = new_figure(7.5, 3.1, title="Resuming is exact", xlabel="optimiser step", ylabel="loss")
-    ax.plot(np.arange(1, len(uninterrupted) + 1), uninterrupted, color=SKY, linewidth=6, label="never interrupted")
-    ax.plot(np.arange(1, len(resumed) + 1), resumed, color="black", linewidth=1.2, label="interrupted and resumed")
-    ax.axvline(stopped_at + 0.5, color=RED, linestyle="--", label="here it was cut off")
-    ax.set_ylim(0, None)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-    return figure
-
-
-@styled
 def plot_checkpoint_choice(history: pd.DataFrame, choices: dict[str, int]) -> Figure:
     """Return a `TrainingResult.history` as a path through loss and macro F1, and the epoch each rule would keep."""
     labels = {"xlabel": "validation loss (lower is better)", "ylabel": "validation macro F1"}

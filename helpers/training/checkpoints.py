@@ -128,7 +128,7 @@ def load_checkpoint(folder: Path, settings: dict, accelerator, model, optimizer)
     differing = [key for key in settings if key != "max_tokens" and settings[key] != state.settings.get(key)]
     if state.finished:
         return (TrainingState(settings), {}) if differing else (state, best)
-    # A loss that failed, as in notebook 03, may be mended; the weights are replaced by the checkpoint's in any case.
+    # A loss that failed, as in notebook 01, may be mended; the weights are replaced by the checkpoint's in any case.
     differing = [name for name in differing if name not in ("loss", "first weights")]
     if differing:
         raise SettingError(

@@ -16,7 +16,6 @@ from helpers.plots import (
     plot_projections,
     plot_ratings,
     plot_reliability,
-    plot_resumed,
     plot_risk_coverage,
     plot_scores,
 )
@@ -74,11 +73,6 @@ def test_the_ratings_are_counted_by_what_follows_from_them():
         "ambiguous: 3",
         "positive: 1",
     ]
-
-
-def test_both_curves_and_the_place_of_the_cut_are_drawn():
-    figure = drawn(plot_resumed([3, 2, 1], [3, 2, 1], 2))
-    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [3, 3, 2]
 
 
 def test_long_texts_break_into_lines_and_dollars_are_money():
