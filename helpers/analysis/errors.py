@@ -159,10 +159,11 @@ def collect_errors(corpus, name: str, probability: np.ndarray, *, types: dict, v
     )  # fmt: skip
 
 
-def shorten_texts(table: pd.DataFrame, *, whole: bool = False, words: int = 4) -> pd.DataFrame:
-    """Return `table` with the first `words` of each text alone, so that it may be published; all of them if `whole`."""
-    starts = table["text"].map(lambda text: " ".join(text.split()[:words]) + " …")
-    return table if whole else table.assign(text=starts)
+def shorten_texts(table: pd.DataFrame, *, whole: int = 0, words: int = 4) -> pd.DataFrame:
+    """Return `table` with the texts of its first `whole` rows as they are, and of the others the first `words` alone: of
+    other people's texts only a handful may be published."""
+    texts = [t if i < whole else " ".join(t.split()[:words]) + " …" for i, t in enumerate(table["text"])]
+    return table.assign(text=texts)
 
 
 def describe_points(

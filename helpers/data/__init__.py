@@ -17,7 +17,8 @@ from helpers.exceptions import DataError
 
 __all__ = [
     "CLEAR", "ELEVEN_EMOTIONS", "EMOTIONS", "SPLITS", "UNKNOWN", "DataError", "LoadedData", "agreement",
-    "balance_table", "check_submission", "describe", "duplicate_report", "find_parts", "group_agreement", "leak_of_a_random_split",
-    "length_table", "list_mean_ratings", "load_ambiguous", "load_data", "load_scored", "load_sentiment", "read_questions", "relabel",
-    "replace_leaking_test", "require_one_label", "share_of_parts", "single_rater_accuracy", "take_examples", "write_submission",
+    "balance_table", "check_submission", "describe", "duplicate_report", "find_parts", "group_agreement",
+    "leak_of_a_random_split", "length_table", "list_mean_ratings", "load_ambiguous", "load_data", "load_scored",
+    "load_sentiment", "read_questions", "relabel", "replace_leaking_test", "require_one_label", "share_of_parts",
+    "single_rater_accuracy", "take_examples", "write_submission",
 ]  # fmt: skip

@@ -1,19 +1,23 @@
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset, DatasetDict
 from tiny import BF16, FP32, LABELS, build_models, make_tokenizer, toy_texts
 
 from helpers.analysis.errors import (
     NO_RATINGS,
     NO_TYPE,
+    collect_errors,
     describe_points,
     embed_texts,
     find_types,
     learn_polar_words,
     logits_of,
     nearest_rows,
+    shorten_texts,
     wrong_predictions,
 )
+from helpers.data.corpus import LoadedData
 from helpers.models.batches import encode_texts
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
@@ -275,3 +279,29 @@ def test_a_point_s_note_holds_whole_texts_only_where_they_may_be_shown():
         "a film of …\nsays negative at 90%, is positive; none of the rules",
         "dull\nsays negative at 80%, is negative; negation, short",
     ]
+
+
+def test_of_shortened_texts_the_first_rows_stay_whole():
+    table = pd.DataFrame({"text": ["a b c d e", "f g h i j", "k"], "loss": [3.0, 2.0, 1.0]}, index=[7, 3, 5])
+    assert shorten_texts(table, whole=1)["text"].to_dict() == {7: "a b c d e", 3: "f g h i …", 5: "k …"}
+    assert shorten_texts(table, whole=3).equals(table)
+    assert table["text"].iloc[1] == "f g h i j"  # and the table that was given stays as it is
+
+
+def test_the_errors_of_a_split_come_with_their_ratings_and_training_neighbours():
+    split = {"text": ["good", "not good"], "label": [1, 0]}
+    rated = Dataset.from_dict(split | {"ratings": ["[3]", "[-2]"], "mean_rating": [3.0, -2.0], "rating_sd": [0.0, 0.5]})
+    train = Dataset.from_dict({"text": ["fine", "poor"], "label": [1, 0]})
+    corpus = LoadedData(DatasetDict(train=train, test=rated), ["bad", "good"], multilabel=False, notes=[])
+    vectors = {"train": np.eye(2), "test": np.array([[1.0, 0.1], [0.9, 0.2]])}
+    types = {"test": pd.DataFrame({"negation": [False, True]})}
+    (row,) = collect_errors(corpus, "test", np.tile([0.2, 0.8], (2, 1)), types=types, vectors=vectors).to_dict(
+        "records"
+    )
+    assert (row["text"], row["actual"], row["predicted"], row["linguistic_type"]) == (
+        "not good",
+        "bad",
+        "good",
+        "negation",
+    )
+    assert (row["mean_rating"], row["nearest_1"], row["nearest_1_label"]) == (-2.0, "fine", "good")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.data.corpus import LoadedData
-from helpers.data.duplicates import find_parts, group_parts, normalise
+from helpers.data.duplicates import find_parts, group_parts, normalise, share_of_parts
 from helpers.data.splits import hold_out_whole_texts, leak_of_a_random_split, replace_leaking_test
 from helpers.files import ROOT
 
@@ -35,6 +35,10 @@ def test_no_text_is_part_of_one_of_another_group(texts):
 
 def test_parts_are_found_in_whole_words_only():
     assert find_parts(["Fine!", "a film", "unheard of"], ["a fine film", "fine, a film", "define"]) == [[0, 1], [1], []]
+
+
+def test_texts_that_are_part_of_another_are_counted():
+    assert share_of_parts(["Fine!", "a film", "unheard of", "film"], ["a fine film", "define"]) == 0.5
 
 
 def test_the_leak_of_a_random_split_is_counted():

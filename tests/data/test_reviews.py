@@ -7,7 +7,16 @@ import pytest
 
 from helpers.data.duplicates import normalise
 from helpers.data.load import load_data
-from helpers.data.reviews import agreement, load_ambiguous, read_review_splits, read_reviews, single_rater_accuracy
+from helpers.data.reviews import (
+    CLEAR,
+    agreement,
+    group_agreement,
+    list_mean_ratings,
+    load_ambiguous,
+    read_review_splits,
+    read_reviews,
+    single_rater_accuracy,
+)  # fmt: skip
 from helpers.exceptions import DataError
 from helpers.files import ROOT
 
@@ -72,6 +81,12 @@ def test_agreement_counts_undecided_raters_half():
     assert agreement(["[2, 1, 0, -1]", "[-1, -2]", "[1]"], [1, 0, 0]).tolist() == [0.625, 1, 0]
 
 
+def test_every_text_is_in_one_group_of_agreement():
+    groups = group_agreement(np.array([1.0, 0.5, 0.9, 0.8, 0.79, 0.99]))
+    rows = {name: np.flatnonzero(mask).tolist() for name, mask in groups.items()}
+    assert rows == {"all raters": [0], "90 % or more": [2, 5], "80 to 90 %": [3], "less than 80 %": [1, 4]}
+
+
 def test_a_single_rater_is_compared_with_all_the_others():
     assert single_rater_accuracy(["[3, 2, 4]"]) == 1
     assert single_rater_accuracy(["[3, 3, -1]"]) == pytest.approx(2 / 3)
@@ -100,3 +115,9 @@ def test_no_snippet_or_part_of_one_sits_on_two_sides():
         here, there = "|".join(keys[name]), "|".join(key for other in others for key in keys[other])
         assert not [key for key in keys[name] if key in there]
         assert not [key for other in others for key in keys[other] if key in here]
+
+
+def test_the_mean_ratings_of_all_snippets_are_listed_the_ambiguous_ones_too():
+    means = list_mean_ratings(load_data("movie-reviews"), load_ambiguous("movie-reviews"))
+    assert len(means) == 10_605
+    assert (np.abs(means) <= CLEAR).sum() == 562

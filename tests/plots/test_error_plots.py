@@ -17,7 +17,7 @@ from helpers.plots import (
     plot_ratings,
     plot_reliability,
     plot_risk_coverage,
-    plot_scores,
+    plot_slices,
 )
 
 LABELS = np.array([0, 1, 1, 0, 1, 0])
@@ -53,7 +53,7 @@ def test_no_model_crashes_a_figure(positive):
     drawn(plot_projections({"one": points, "two": points}, outcomes_of(positive)))
     wrong = probability.argmax(axis=1) != LABELS
     table = compare_slices(wrong, pd.DataFrame({"half": np.arange(6) < 3, "none": np.zeros(6, bool)}))
-    drawn(plot_scores(table.dropna().rename(columns={"difference": "value"}), title="t", xlabel="x"))
+    drawn(plot_slices(table))
     assert draw_explorer(points, outcomes_of(positive), ["note"] * 6, caption="c").count("<path") == 6
 
 

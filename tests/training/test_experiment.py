@@ -13,7 +13,7 @@ from helpers.evaluation.metrics import compute_metrics
 from helpers.files import read_json
 from helpers.training import experiment
 from helpers.training.config import TrainingConfig
-from helpers.training.experiment import Recipe, train_run
+from helpers.training.experiment import Recipe, prepare, train_run
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=5e-3, batch_size=16, seed=1)
 
@@ -137,3 +137,15 @@ def test_a_recipe_of_chosen_parameters_takes_what_it_knows():
 def test_a_recipe_that_cannot_work_is_refused(wrong, says):
     with pytest.raises(ValueError, match=says):
         Recipe("any", CONFIG, **wrong)
+
+
+def test_what_stands_before_training_is_prepared_by_the_chosen_settings(setting):
+    model, _, corpus = setting
+    chosen = SimpleNamespace(model=model, revision=None, max_length=4, dropout=0.0, device=FP32, seed=3)
+    tokenizer, encoded, classifier = prepare(chosen, corpus)
+    assert {name: len(found.labels) for name, found in encoded.items()} == corpus.splits.num_rows
+    assert (
+        tokenizer.decode(encoded["train"].input_ids[0], skip_special_tokens=True) in corpus.splits["train"]["text"][0]
+    )
+    assert all(encoded["test"].cut) and max(map(len, encoded["test"].input_ids)) == 4
+    assert not classifier.training and classifier.config.id2label == dict(enumerate(LABELS))
