@@ -76,7 +76,7 @@ def plot_projections(projections: dict[str, np.ndarray], outcomes: Sequence[str]
     """Return one scatter of points `(rows, 2)` per projection, with one scale for both of its axes; `outcomes` are keys of
     `OUTCOMES`, wrong ones on top. `axes_names` are a pair of names for each projection whose axes mean something."""
     outcomes = np.asarray(outcomes)
-    figure, axes = new_figure(10.5, 4.6, titles=projections, xticks=[], yticks=[], aspect="equal")
+    figure, axes = new_figure(7.5, 3, titles=projections, xticks=[], yticks=[], aspect="equal")
     for ax, points in zip(axes, projections.values(), strict=True):
         for name, (colour, marker, _) in OUTCOMES.items():
             rows = outcomes == name
@@ -126,17 +126,19 @@ def _lay_out(tokens: Sequence[str], width: int) -> tuple[list[tuple[str, int, in
 
 
 def draw_explorer(points: np.ndarray, outcomes: Sequence[str], notes: Sequence[str], *, caption: str) -> str:
-    """Return a map as HTML: an SVG without scripts, in which hovering over a point shows its note.
+    """Return a map as HTML: an SVG without scripts, one scale for both axes, in which hovering over a point shows its note.
     Where HTML is taken out (GitHub), the caption is what remains."""
     low, high = points.min(axis=0), points.max(axis=0)
-    places = np.round((points - low) / np.maximum(high - low, 1e-9) * [780, 420] + 10, 1)
+    span = np.maximum(high - low, 1e-9)
+    scale = min(780 / span[0], 420 / span[1])
+    places, tall = np.round((points - low) * scale + 10, 1), round(span[1] * scale) + 20
     marks = []
     for (x, y), outcome, note in zip(places, outcomes, notes, strict=True):
         colour, _, shape = OUTCOMES[outcome]
         style = f'stroke="{colour}" stroke-width="2.2"' if outcome == "wrong" else f'fill="{colour}" fill-opacity="0.6"'
-        path, title = shape.format(x=x, y=round(440 - y, 1)), f"<title>{html.escape(note)}</title>"
+        path, title = shape.format(x=x, y=round(tall - y, 1)), f"<title>{html.escape(note)}</title>"
         marks.append(f'<path d="{path}" {style} pointer-events="bounding-box">{title}</path>')
-    box = '<rect width="800" height="440" fill="white" stroke="#ccc"/>'
-    svg = f'<svg viewBox="0 0 800 440" width="100%" style="max-width:900px" role="img">{box}{"".join(marks)}</svg>'
+    box = f'<rect width="800" height="{tall}" fill="white" stroke="#ccc"/>'
+    svg = f'<svg viewBox="0 0 800 {tall}" width="100%" style="max-width:900px" role="img">{box}{"".join(marks)}</svg>'
     plain = 'class="tex2jax_ignore mathjax_ignore"'  # in a note, "$" is money
     return f"<figure {plain}>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"

@@ -101,6 +101,7 @@ def test_the_explorer_is_well_formed_harmless_and_readable():
     places = np.array([re.findall(r"M([\d.]+),([\d.]+)", p.get("d"))[0] for p in figure.iter("path")], dtype=float)
     assert (places >= 0).all()
     assert (places <= [800, 440]).all()
+    assert np.diff(places, axis=0) == pytest.approx(np.array([[1, -2], [2, 1]]) * 210, abs=1)  # one scale for both axes
 
 
 def test_the_explorer_draws_points_that_all_lie_in_one_place():
