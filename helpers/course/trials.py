@@ -92,3 +92,47 @@ def train_with_doubt(function, doubt: list[float], steps: int) -> list[float] | 
     """Return the losses of so many steps of plain gradient descent with the learner's `loss(logits, labels, doubt)` on
     three texts, the doubts of whose labels are given."""
     return train_with_loss(lambda logits, labels, _: function(logits, labels, torch.tensor(doubt)), 0.0, steps)
+
+
+def weigh_decisions(function, weight: list[float]) -> list[float] | None:
+    """Return the loss of four decisions by the learner's `weighted_loss(logits, labels, weight)`, and its gradient."""
+    logits = torch.tensor([[1.0, -2.0], [0.5, 0.0]], requires_grad=True)
+    loss = function(logits, torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor(weight))
+    if loss is None:
+        return None
+    (gradient,) = torch.autograd.grad(loss, logits)
+    return [loss.item(), *gradient.flatten().tolist()]
+
+
+def cross_validate_parts(function, sizes: list[int]) -> list[int] | None:
+    """Return what the learner's `cross_validate(parts, train, score)` did with parts of so many rows: how many scores it
+    returned, how many models it trained, how many rows were scored, and how many of them their model had seen."""
+    parts = np.split(np.random.default_rng(0).permutation(sum(sizes)), np.cumsum(sizes)[:-1])
+    models, scored, seen = [], set(), 0
+
+    def train(rows):
+        models.append(set(np.asarray(rows).tolist()))
+        return models[-1]
+
+    def score(model, rows):
+        nonlocal seen
+        rows = set(np.asarray(rows).tolist())
+        scored.update(rows)
+        seen += len(rows & model)
+        return float(len(scored))
+
+    scores = function(parts, train, score)
+    return None if scores is None else [len(set(scores)), len(models), len(scored), seen]
+
+
+def tune_out_of_fold(function, part: list[int]) -> list[int] | None:
+    """Return the calls of the learner's `call_out_of_fold(labels, scores, part, best_cut)` for eight rows in such parts.
+    `best_cut` is the mean of the lowest true and the highest false score, so that every row it gets moves it."""
+    labels = np.array([1, 0, 1, 0, 1, 0, 1, 0])
+    scores = np.array([0.65, 0.6, 0.95, 0.15, 0.5, 0.7, 0.2, 0.4])
+
+    def best_cut(labels, scores):
+        return (scores[labels == 1].min() + scores[labels == 0].max()) / 2
+
+    called = function(labels, scores, np.array(part), best_cut)
+    return None if called is None else np.asarray(called).astype(int).tolist()

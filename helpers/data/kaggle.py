@@ -12,7 +12,7 @@ from helpers.data.columns import TEXT_COLUMNS, check_unique
 from helpers.data.labels import is_unlabelled
 from helpers.data.tables import read_table
 from helpers.exceptions import DataError
-from helpers.files import atomic_path
+from helpers.files import atomic_path, write_table
 
 UNKNOWN = "NONE"  # what stands where a label is to be predicted
 
@@ -42,6 +42,16 @@ def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions
         raise DataError(f"{table.place(empty)}: the ID is empty: give every row its own.")
     check_unique(table, rows["ID"])
     return Questions(rows["ID"].tolist(), rows[texts].tolist(), path.name)
+
+
+def write_questions(folder: str | Path, texts: Sequence[str], label_names: Sequence[str]) -> Questions:
+    """Write what a competition would hand out for `texts`, `test.csv` and `sample_submission.csv`; return the questions."""
+    table = pd.DataFrame({"ID": [f"text-{number:04d}" for number in range(len(texts))]})
+    sample = table.assign(**dict.fromkeys(label_names, 0))
+    table = table.assign(Tweet=list(texts), **dict.fromkeys(label_names, UNKNOWN))
+    for name, content in (("test.csv", table), ("sample_submission.csv", sample)):
+        write_table(Path(folder) / name, content)
+    return read_questions(folder, label_names)
 
 
 def write_submission(
@@ -78,3 +88,20 @@ def check_submission(path: str | Path, questions: Questions, label_names: Sequen
         name, value = label_names[column], rows.iloc[row, column + 1]
         raise DataError(f"{path.name}, row {row + 2}: {name!r} is {value!r}, not 0 or 1.")
     return f"{path.name}: {len(rows):,} rows, IDs in the order of {source}, {len(label_names)} labels of 0 or 1."
+
+
+def check_like_sample(path: str | Path, sample: str | Path) -> str:
+    """Return a sentence that says the submission has the sample's columns and IDs, in its order; raise `DataError` if not."""
+    ours, theirs = (read_table(Path(file)).rows for file in (path, sample))
+    name = Path(sample).name
+    if list(ours.columns) != list(theirs.columns):
+        raise DataError(f"{name} has the columns {', '.join(theirs)}, the submission {', '.join(ours)}.")
+    if len(ours) != len(theirs):
+        raise DataError(f"{name} has {len(theirs):,} rows, the submission {len(ours):,}.")
+    differs = np.flatnonzero(ours["ID"].to_numpy() != theirs["ID"].to_numpy())
+    if len(differs):
+        row = int(differs[0])
+        raise DataError(
+            f"{name}, row {row + 2}: the ID is {theirs['ID'][row]!r}, in the submission {ours['ID'][row]!r}."
+        )
+    return f"Like {name}: the same columns, the same {len(ours):,} IDs in the same order."

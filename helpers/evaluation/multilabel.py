@@ -1,4 +1,4 @@
-"""Metrics for texts with several labels at once. Taught in notebook 04, sections 2 and 10."""
+"""Metrics for texts with several labels at once. Taught in notebook 04, sections 2, 4 and 10."""
 
 from collections.abc import Sequence
 
@@ -88,6 +88,28 @@ def co_occurrence(labels: np.ndarray, label_names: Sequence[str]) -> pd.DataFram
     counts = labels.sum(axis=0)[:, None]
     shares = labels.T @ labels / np.where(counts > 0, counts, np.nan)
     return pd.DataFrame(shares, index=list(label_names), columns=list(label_names))
+
+
+def compare_with_chance(
+    labels: np.ndarray, label_names: Sequence[str], *, shuffles: int = 200, seed: int = 0
+) -> pd.DataFrame:
+    """Return for each pair of labels how many rows have both, and what chance makes of it, the closest pair first.
+
+    The control: every column is shuffled on its own, so that labels stay as frequent and nothing binds them. `shuffled` is
+    the mean of so many shuffles, `low` and `high` are the extremes, `ratio` is seen / shuffled, and `outside` says whether
+    the pair occurs "more often" or "more seldom" than in any shuffle, or "no".
+    """
+    labels, generator = np.asarray(labels).astype(np.int64), np.random.default_rng(seed)
+    mixed = (generator.permuted(labels, axis=0) for _ in range(shuffles))
+    pairs = np.triu_indices(len(label_names), 1)
+    chance = np.stack([(rows.T @ rows)[pairs] for rows in mixed])
+    table = pd.DataFrame({"seen": (labels.T @ labels)[pairs], "shuffled": chance.mean(axis=0)})
+    table["low"], table["high"] = chance.min(axis=0), chance.max(axis=0)
+    table["ratio"] = table["seen"] / table["shuffled"].replace(0, np.nan)
+    beyond = [table["seen"] > table["high"], table["seen"] < table["low"]]
+    table["outside"] = np.select(beyond, ["more often", "more seldom"], "no")
+    table.index = [f"{label_names[i]} + {label_names[j]}" for i, j in zip(*pairs, strict=True)]
+    return table.sort_values("ratio", ascending=False, kind="stable")
 
 
 def order_by_frequency(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:

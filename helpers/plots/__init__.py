@@ -12,9 +12,10 @@ from helpers.plots.analysis import (
 from helpers.plots.data import plot_balance, plot_lengths, plot_padding, plot_ratings
 from helpers.plots.evaluation import (
     plot_calibration, plot_co_occurrence, plot_confusion, plot_confusions, plot_cost, plot_label_confusions,
-    plot_label_lines, plot_label_scores, plot_methods, plot_optimism, plot_probabilities, plot_reliability,
+    plot_label_lines, plot_label_scores, plot_methods, plot_probabilities, plot_reliability,
     plot_risk_coverage, plot_scores,
 )  # fmt: skip
+from helpers.plots.labels import plot_optimism, plot_thresholds
 from helpers.plots.training import (
     plot_checkpoint_choice, plot_curves, plot_history, plot_learning_rate, plot_memory, plot_runs,
 )  # fmt: skip

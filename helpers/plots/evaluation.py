@@ -1,4 +1,4 @@
-"""How good a model is, and how sure: scores and confusions in notebooks 00 to 04, costs in 02, 04, calibration in 03, 04."""
+"""How good a model is, and how sure: scores and confusions in notebooks 00 to 04, costs in 02, 05, calibration in 03, 04."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,6 @@ from helpers.plots.names import count_cells, count_columns, cut_end, extra_inche
 from helpers.plots.style import BLUE, COLOURS, GREY, MARKERS, ORANGE, PERCENT, RED, SKY, new_figure, square, styled
 
 SLANTED = {"rotation": 30, "ha": "right"}
-THRESHOLD_NAMES = {"half": "0.5 for all", "global": "one, tuned", "per_label": "one per label"}
 OVER_COST = {"xscale": "log", "xmargin": 0.25, "grid": "both"}  # a cost grows by factors; names need room on both sides
 
 
@@ -83,23 +82,6 @@ def plot_label_lines(table: pd.DataFrame, *, title: str, ylabel: str = "F1") -> 
         ax.plot(range(len(table)), table[name], marker=MARKERS[i % 8], color=COLOURS[i % 8], alpha=0.85)
     ax.set_xticks(range(len(table)), names, **SLANTED)
     figure.legend(ax.lines, lines, loc="outside right upper")
-    return figure
-
-
-@styled
-def plot_optimism(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Return bars of `evaluation.measure_optimism`, a panel per system: scores by kind of threshold (row) on the half
-    `tuned on` and on the `fresh` one (columns)."""
-    top = 1.18 * max(table.to_numpy().max() for table in tables.values())
-    figure, axes = new_figure(4.6 * len(tables), 3.4, titles=tables, ylim=(0, top), ylabel="macro F1")
-    for ax, table in zip(axes, tables.values(), strict=True):
-        places = np.arange(len(table))
-        ax.bar(places - 0.2, table["tuned on"], 0.38, color=ORANGE, label="half it was tuned on")
-        ax.bar(places + 0.2, table["fresh"], 0.38, color=BLUE, label="fresh half")
-        for bars in ax.containers:
-            ax.bar_label(bars, fmt="{:.3f}", padding=2, fontsize=9)
-        ax.set_xticks(places, shorten(THRESHOLD_NAMES.get(kind, kind) for kind in table.index))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -244,12 +244,10 @@ def test_the_first_cell_is_short_and_the_same_everywhere():
 
 
 WIDTH, MOST, MEDIAN = 74, 15, 8  # characters of a line; lines of a cell. What is wider is cut off on paper and phones.
-CELLS = {"03_sst2_error_analysis": 75}
-ANEW = [path for path in find_notebooks() if path.stem[:2] in ("00", "01", "02", "03")]  # 04 is being written anew
-each_new_notebook = pytest.mark.parametrize("path", ANEW, ids=lambda path: path.stem)
+CELLS = {"03_sst2_error_analysis": 75, "04_multilabel_emotions": 60}
 
 
-@each_new_notebook
+@each_notebook
 def test_code_is_narrow_and_cells_are_short(path):
     cells = [cell for cell in code_cells(path)[1:] if "parameters" not in cell.metadata.get("tags", [])]
     lengths = [len(cell.source.splitlines()) for cell in cells]
@@ -259,7 +257,7 @@ def test_code_is_narrow_and_cells_are_short(path):
     assert len(nbformat.read(path, as_version=4).cells) <= CELLS.get(path.stem, 100)
 
 
-@each_new_notebook
+@each_notebook
 def test_every_figure_says_what_it_shows_to_those_who_cannot_see_it(path):
     for cell in code_cells(path):
         if any("image/png" in output.get("data", {}) for output in cell.outputs):
