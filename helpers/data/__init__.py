@@ -3,7 +3,8 @@ Taught in notebook 00, section 2; leaks and ratings in notebook 03; competition 
 
 from helpers.data.columns import ELEVEN_EMOTIONS, EMOTIONS
 from helpers.data.corpus import (
-    LoadedData, balance_table, describe, length_table, relabel, require_one_label, take_examples,
+    LoadedData, balance_table, describe, length_table, relabel, require_one_label,
+    require_several_labels, take_examples,
 )  # fmt: skip
 from helpers.data.duplicates import duplicate_report, find_parts
 from helpers.data.splits import leak_of_a_random_split, replace_leaking_test
@@ -17,5 +18,5 @@ __all__ = [
     "CLEAR", "ELEVEN_EMOTIONS", "EMOTIONS", "SPLITS", "UNKNOWN", "DataError", "LoadedData", "agreement",
     "balance_table", "check_submission", "describe", "duplicate_report", "find_parts", "leak_of_a_random_split",
     "length_table", "load_ambiguous", "load_data", "load_scored", "read_questions", "relabel", "replace_leaking_test",
-    "require_one_label", "single_rater_accuracy", "take_examples", "write_submission",
+    "require_one_label", "require_several_labels", "single_rater_accuracy", "take_examples", "write_submission",
 ]  # fmt: skip
