@@ -57,14 +57,6 @@ def require_several_labels(data: LoadedData, name: str) -> None:
         )
 
 
-def require_several_labels(data: LoadedData, name: str) -> None:
-    """Refuse data with one label per text, in a notebook about several."""
-    if not data.multilabel:
-        raise DataError(
-            f"{name} has one label per text: take notebook 01, or name several 0/1 columns in label_column."
-        )
-
-
 def relabel(data: LoadedData, names: list[str]) -> LoadedData:
     """Return `data` with its labels numbered as in `names`, which hold all of its own and may hold more."""
     if names == data.label_names:
