@@ -128,13 +128,14 @@ def plot_memory(table: pd.DataFrame) -> Figure:
 def plot_rates(runs: dict[str, pd.DataFrame], *, score: str) -> Figure:
     """Return lines, one per way of training, of the mean `score` over the column `learning_rate` (logarithmic); a small mark
     for every run, a row of its table each."""
-    title, labels = "Every way of training has its own rate", {"xlabel": "learning rate", "ylabel": score.replace("_", " ")}
+    title, labels = "Every way has its own rate", {"xlabel": "learning rate", "ylabel": score.replace("_", " ")}
     figure, (ax,) = new_figure(7, 3.6, title=title, xscale="log", grid="both", **labels)
-    for (way, table), colour, marker in zip(runs.items(), COLOURS, MARKERS, strict=False):
-        ax.plot(table.groupby("learning_rate")[score].mean(), color=colour, marker=marker, label=way)
+    for table, colour, marker in zip(runs.values(), COLOURS, MARKERS, strict=False):
+        ax.plot(table.groupby("learning_rate")[score].mean(), color=colour, marker=marker)
         ax.scatter(table["learning_rate"], table[score], color=colour, marker=marker, s=14, alpha=0.5)
     ax.set_ylim(bottom=0)
-    ax.legend()
+    names = shorten(runs)
+    figure.legend(ax.lines, names, loc="outside lower center", ncols=count_columns(figure, names))
     return figure
 
 
