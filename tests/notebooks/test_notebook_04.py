@@ -112,7 +112,6 @@ def test_comparisons_that_do_not_fit_leave_themselves_out(competition, tmp_path)
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"model": "Qwen2.5-1.5B"}, "notebook 05's: classify with it by method='qlora'"),
         ({"dataset": "moments", "label_column": "emotion"}, "has one label per text: take notebook 01"),
     ],
 )
