@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 from helpers.assets.defaults import read_notebook, read_parameters
 from helpers.assets.find import find_dataset, find_model, fingerprint_data, settle_path
-from helpers.assets.zoo import require_method
 from helpers.course.finish import say_where_on_failure
 from helpers.device import find_device, pick_profile
 from helpers.exceptions import SettingError
@@ -112,7 +111,7 @@ def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None =
         ):  # else the zoo's row is for just this, and knows it better
             chosen |= cases.get(settled.get(name), {})
     chosen |= typed | places
-    _settle_methods(chosen, table["parameters"])
+    _settle_methods(chosen)
     return SimpleNamespace(**(chosen | {"profile": profile, "notebook": notebook}))
 
 
@@ -122,14 +121,12 @@ def _read_row(role: str, found: dict, *, but: dict) -> dict:
     return {prefix + name: value for name, value in found.items() if name != "model" and prefix + name not in but}
 
 
-def _settle_methods(chosen: dict, parameters: list[str]) -> None:
-    """Refuse a method by which no classifier is trained, or replace it in `chosen` where nobody could type another."""
+def _settle_methods(chosen: dict) -> None:
+    """Let a model whose row says generation be trained as a classifier by QLoRA, which is how generation trains, too."""
     for role in MODELS:
         name = "method" if role == "model" else f"{role}_method"
-        if name in parameters:
-            require_method(chosen[name], chosen[role], name)
-        elif role != "model" and chosen.get(name) == "generation":
-            chosen[name] = "qlora"  # which generation trains by, too
+        if chosen.get(name) == "generation":
+            chosen[name] = "qlora"
 
 
 def check_parameters(chosen: dict) -> None:

@@ -4,6 +4,8 @@ Each takes the learner's function and the arguments of a case in `data/exercises
 None where the function returned None, which means that it was not tried.
 """
 
+from collections import OrderedDict
+
 import numpy as np
 import torch
 from torch import nn
@@ -136,3 +138,57 @@ def tune_out_of_fold(function, part: list[int]) -> list[int] | None:
 
     called = function(labels, scores, np.array(part), best_cut)
     return None if called is None else np.asarray(called).astype(int).tolist()
+
+
+def train_adapter(function, rank: int, steps: int) -> list[float] | None:
+    """Return the losses of so many steps of plain gradient descent on A and B, where the learner's
+    `lora_forward(x, W, A, B, alpha)` makes the outputs of a frozen layer with an adapter; the first one begins at B = 0."""
+    x, wanted = torch.tensor([[1.0, 0.0], [1.0, 2.0]]), torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]])
+    frozen, first = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.linspace(-0.2, 0.3, 2 * rank)
+    thin = first.reshape(rank, 2).requires_grad_(), torch.zeros(3, rank, requires_grad=True)
+    losses = []
+    for _ in range(steps):
+        outputs = function(x, frozen, *thin, 4.0)
+        if outputs is None:
+            return None
+        loss = ((outputs - wanted) ** 2).mean()
+        gradients = torch.autograd.grad(loss, thin)
+        thin = tuple((t - 0.5 * g).detach().requires_grad_() for t, g in zip(thin, gradients, strict=True))
+        losses.append(loss.item())
+    return losses
+
+
+def answer_merged(function, rank: int) -> list[float] | None:
+    """Return what the matrix of the learner's `merge(W, A, B, alpha)` makes of one text of width 2, with alpha = 4."""
+    frozen, first = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.arange(2.0 * rank).reshape(rank, 2)
+    merged = function(frozen, first, torch.ones(3, rank), 4.0)
+    return None if merged is None else (torch.tensor([[1.0, 2.0]]) @ merged.T).flatten().tolist()
+
+
+def step_prepared(function) -> list[int] | None:
+    """Return which parts of a small model a step of AdamW moved after the learner's `prepare(net)`, 1 or 0 each: the layer's
+    own weight, its A, its B, the head. B is not zero any more, so that A can move, and weight decay moves all it is given."""
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.A = nn.Parameter(torch.eye(2)), nn.Parameter(torch.ones(1, 2))
+            self.B = nn.Parameter(torch.ones(2, 1))
+
+        def forward(self, x):
+            return x @ self.weight.T + x @ self.A.T @ self.B.T
+
+    torch.manual_seed(0)
+    net = function(nn.Sequential(OrderedDict(layer=Layer(), head=nn.Linear(2, 1))))
+    if net is None:
+        return None
+    before = {name: values.detach().clone() for name, values in net.named_parameters()}
+    optimizer = torch.optim.AdamW(
+        [p for p in net.parameters() if p.requires_grad] or [torch.zeros(1)], weight_decay=0.1
+    )
+    loss = net(torch.tensor([[1.0, 2.0]])).sum()
+    if loss.requires_grad:
+        loss.backward()
+    optimizer.step()
+    moved = {name: not torch.equal(values, before[name]) for name, values in net.named_parameters()}
+    return [int(moved[name]) for name in ("layer.weight", "layer.A", "layer.B", "head.weight")]

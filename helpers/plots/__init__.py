@@ -17,7 +17,8 @@ from helpers.plots.evaluation import (
 )  # fmt: skip
 from helpers.plots.labels import plot_optimism, plot_thresholds
 from helpers.plots.training import (
-    plot_checkpoint_choice, plot_curves, plot_history, plot_learning_rate, plot_memory, plot_runs,
+    plot_checkpoint_choice, plot_curves, plot_history, plot_learning_rate, plot_levels, plot_memory, plot_rates,
+    plot_runs,
 )  # fmt: skip
 
 __all__ = [name for name in dir() if name.startswith(("plot_", "draw_"))]

@@ -110,3 +110,29 @@ def plot_memory(table: pd.DataFrame) -> Figure:
     ax.set_xlim(0, left.max() * 1.15)  # room for the totals
     figure.legend(ax.containers, parts, loc="outside lower center", ncols=count_columns(figure, parts))
     return figure
+
+
+@styled
+def plot_rates(runs: dict[str, pd.DataFrame], *, score: str) -> Figure:
+    """Return lines, one per way of training, of the mean `score` over the column `learning_rate` (logarithmic); a small mark
+    for every run, a row of its table each."""
+    title, labels = "Every way has its own rate", {"xlabel": "learning rate", "ylabel": score.replace("_", " ")}
+    figure, (ax,) = new_figure(7, 3.6, title=title, xscale="log", grid="both", **labels)
+    for table, colour, marker in zip(runs.values(), COLOURS, MARKERS, strict=False):
+        ax.plot(table.groupby("learning_rate")[score].mean(), color=colour, marker=marker)
+        ax.scatter(table["learning_rate"], table[score], color=colour, marker=marker, s=14, alpha=0.5)
+    ax.set_ylim(bottom=0)
+    names = shorten(runs)
+    figure.legend(ax.lines, names, loc="outside lower center", ncols=count_columns(figure, names))
+    return figure
+
+
+@styled
+def plot_levels(weights: np.ndarray, levels: np.ndarray) -> Figure:
+    """Return a histogram of `weights`, scaled to -1 to 1, and a line at each of the `levels` that they are rounded to."""
+    title = f"{len(levels)} levels, placed where the weights are"
+    figure, (ax,) = new_figure(7, 3.2, title=title, xlabel="weight / largest of its block", ylabel="weights")
+    ax.hist(weights, bins=101, color=GREY, alpha=0.5, label="weights")
+    ax.vlines(levels, 0, 0.4 * ax.get_ylim()[1], color=RED, label="levels")
+    ax.legend()
+    return figure

@@ -14,7 +14,8 @@ from helpers.training import losses
 
 TABLES = read_toml(defaults.DEFAULTS)["notebooks"]
 INTERNAL = {
-    "encoder_batch_size", "encoder_pooling", "decoder_batch_size", "decoder_method", "decoder_pooling", "pooling",
+    "encoder_batch_size", "encoder_learning_rate", "encoder_pooling", "decoder_batch_size", "decoder_method",
+    "decoder_pooling", "pooling",
 }  # fmt: skip
 PARTS = ("all", "laptop", "gpu")
 each_table = pytest.mark.parametrize("notebook", TABLES)
@@ -291,12 +292,13 @@ def test_a_decoder_that_the_zoo_does_not_list_gets_the_notebook_s_settings(tmp_p
     assert (chosen.decoder_method, chosen.decoder_pooling, chosen.decoder_batch_size) == ("lora", "mean", 16)
 
 
-def test_generation_is_refused_where_another_method_can_be_typed():
-    with pytest.raises(ValueError, match=r"Qwen2\.5-1\.5B is listed .* notebook 05's: .* by decoder_method='qlora'\."):
-        choose_02(decoder="Qwen2.5-1.5B")
-    assert choose_02(decoder="Qwen2.5-1.5B", decoder_method="qlora").decoder_pooling == "last"
-    with pytest.raises(ValueError, match=r"classify with it by method='qlora'\."):
-        fill_in("cli", {"model": "Qwen2.5-1.5B", "dataset": "moments"}, find_defaults)
+@pytest.mark.parametrize("name", ["Qwen2.5-1.5B", "Llama-3.2-3B-Instruct", "Qwen2.5-Coder-14B-Instruct"])
+def test_a_model_that_is_listed_with_generation_is_trained_as_a_classifier_in_4_bits(name):
+    assert find_defaults(name)["method"] == "generation"
+    assert choose_02(decoder=name).decoder_method == "qlora" and choose_02(decoder=name).decoder_pooling == "last"
+    assert choose_02(decoder=name, decoder_method="lora").decoder_method == "lora", "what is typed wins"
+    for table in ("cli", "05_lora_multilabel"):
+        assert fill_in(table, {"model": name, "dataset": "moments"}, find_defaults).method == "qlora"
 
 
 def test_the_zoo_s_length_is_filled_in_and_leaves_the_laptop_profile_as_it_is():

@@ -86,6 +86,9 @@ PLOTS = {
     "memory": lambda n: plots.plot_memory(
         pd.DataFrame(1e9, index=n, columns=["weights", "gradients", "optimiser", "activations"])
     ),
+    "rates": lambda n: plots.plot_rates(
+        {name: pd.DataFrame({"learning_rate": [1e-4, 1e-3], "f1": [0.2, 0.4]}) for name in n[:2]}, score="f1"
+    ),
     "influence": lambda n: plots.plot_influence({n[0]: (n, np.tril(matrix(n))), n[1]: (n, np.tril(matrix(n)))}),
     "stacks": lambda n: plots.plot_stacks(
         {name: {"table": "9 × 4", "attention": "2", "feed-forward": "8", "layers": "2"} for name in n[:2]}
@@ -94,7 +97,7 @@ PLOTS = {
     "attributions": lambda n: plots.plot_attributions(attributions(n), n[:2]),
 }
 # How many of the names a plot is given as names; four if not said.
-GIVEN = {"padding": 1, "optimism": 2, "thresholds": 3, "calibration": 2, "reliability": 2, "curves": 2, "checkpoint choice": 3, "projections": 2, "stacks": 2}  # fmt: skip
+GIVEN = {"padding": 1, "optimism": 2, "thresholds": 3, "calibration": 2, "reliability": 2, "curves": 2, "rates": 2, "checkpoint choice": 3, "projections": 2, "stacks": 2}  # fmt: skip
 
 
 def draw(figure):
