@@ -141,8 +141,8 @@ def tune_out_of_fold(function, part: list[int]) -> list[int] | None:
 
 
 def train_adapter(function, rank: int, steps: int) -> list[float] | None:
-    """Return the losses of so many steps of plain gradient descent on A and B, where the learner's
-    `lora_forward(x, W, A, B, alpha)` makes the outputs of a frozen layer with an adapter; the first one begins at B = 0."""
+    """Return the losses of so many steps of plain gradient descent on a and b, where the learner's
+    `lora_forward(x, w, a, b, alpha)` makes the outputs of a frozen layer with an adapter; the first one begins at b = 0."""
     x, wanted = torch.tensor([[1.0, 0.0], [1.0, 2.0]]), torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]])
     frozen, first = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.linspace(-0.2, 0.3, 2 * rank)
     thin = first.reshape(rank, 2).requires_grad_(), torch.zeros(3, rank, requires_grad=True)
@@ -159,7 +159,7 @@ def train_adapter(function, rank: int, steps: int) -> list[float] | None:
 
 
 def answer_merged(function, rank: int) -> list[float] | None:
-    """Return what the matrix of the learner's `merge(W, A, B, alpha)` makes of one text of width 2, with alpha = 4."""
+    """Return what the matrix of the learner's `merge(w, a, b, alpha)` makes of one text of width 2, with alpha = 4."""
     frozen, first = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.arange(2.0 * rank).reshape(rank, 2)
     merged = function(frozen, first, torch.ones(3, rank), 4.0)
     return None if merged is None else (torch.tensor([[1.0, 2.0]]) @ merged.T).flatten().tolist()

@@ -1,5 +1,5 @@
 """Publish a run on the Hugging Face Hub: its model or adapter, with a model card made from its `metrics.json`.
-Nothing is published unless you ask for it by name. Taught in notebook 04, section 11."""
+Nothing is published unless you ask for it by name. Taught in notebook 05, section 12."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Adapters: train a few percent of a model and store only that. LoRA, its 4-bit form QLoRA, and the linear probe.
 
 LoRA (Hu et al., 2021) freezes a matrix W and learns a thin product B A beside it; QLoRA (Dettmers et al., 2023) keeps
-the frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 04, section 7.
+the frozen W in 4 bits. Both come from `peft` and `bitsandbytes`. Taught in notebook 05.
 """
 
 import contextlib

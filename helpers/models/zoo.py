@@ -1,5 +1,5 @@
 """The model zoo, `data/zoo.csv`, for notebooks: the table, and what it knows of a model, by its name.
-Taught in notebook 04, section 9. A setting that you pass yourself always wins over the table's."""
+Taught in notebook 05, section 10. A setting that you pass yourself always wins over the table's."""
 
 from pathlib import Path
 

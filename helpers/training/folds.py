@@ -1,5 +1,5 @@
 """k-fold cross-validation for several labels: every row scored once, by a model that never saw it.
-Taught in notebook 04, section 8."""
+Taught in notebooks 04 and 05."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

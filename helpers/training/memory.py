@@ -1,5 +1,5 @@
 """What training keeps in memory, item by item: counted from the tensors themselves, so the same on every machine.
-Taught in notebook 04, section 7."""
+Taught in notebook 05."""
 
 import math
 import weakref

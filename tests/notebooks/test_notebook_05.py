@@ -2,7 +2,6 @@
 
 import ast
 import json
-import math
 import os
 import re
 import subprocess
@@ -17,7 +16,6 @@ import torch
 from bitsandbytes import functional
 from headless import OFFLINE, Headless, reduced_parameters, run_notebook
 from peft import LoraConfig, PeftModel, get_peft_model
-from scipy.stats import norm
 from standin_hub import TOKEN, USER, StandInHub
 from test_kaggle import test_rows, train_rows, write_csv
 from tiny import FP32, LABELS, build_model, toy_data
@@ -43,7 +41,7 @@ def define(*names, **namespace) -> dict:
     found = {
         node.name: node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
     }
-    space = {"nn": nn, "math": math, "torch": torch, "models": models, "np": np, **namespace}
+    space = {"nn": nn, "torch": torch, "models": models, "np": np, **namespace}
     exec(compile(ast.Module([found[name] for name in names], []), NOTEBOOK.name, "exec"), space)
     return space
 
@@ -136,7 +134,7 @@ def test_an_adapter_answers_the_same_the_next_day_only_with_its_head(base, tmp_p
 def test_nf4_by_hand_is_that_of_bitsandbytes():
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     source = next(cell.source for cell in cells if "edge = 0.9677083" in cell.source)
-    levels = {"np": np, "torch": torch, "norm": norm}
+    levels = {"torch": torch}
     exec(source[: source.index("weight =")], levels)
     weight = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
     packed = functional.quantize_4bit(weight, quant_type="nf4")
