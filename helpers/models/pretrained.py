@@ -1,5 +1,5 @@
 """A classifier ready to train by one of four methods: from a pretrained backbone, or from whatever was trained before.
-Taught in notebook 01, section 3, and notebook 04, section 7."""
+Taught in notebook 01, section 3, and notebook 05."""
 
 from pathlib import Path
 

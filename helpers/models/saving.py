@@ -1,5 +1,5 @@
 """One `save` and one `load`, for whole models and adapters, in the formats that other libraries read: safetensors,
-tokenizer, and a `config.json` with the labels. Taught in notebook 01, section 8, and notebook 04, sections 7 and 11."""
+tokenizer, and a `config.json` with the labels. Taught in notebook 01, section 8, and notebook 05, sections 7 and 12."""
 
 import contextlib
 from collections.abc import Iterator
