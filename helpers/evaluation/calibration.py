@@ -1,4 +1,4 @@
-"""May a confidence be believed? What is abstaining worth? Taught in notebook 03, sections 9, 11, and 04, section 6."""
+"""May a confidence be believed? What is abstaining worth? Taught in notebook 03, sections 9, 11, and 04, section 7."""
 
 import numpy as np
 import pandas as pd

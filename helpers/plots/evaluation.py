@@ -1,4 +1,4 @@
-"""How good a model is, and how sure: scores and confusions in notebooks 00 to 04, costs in 02, 04, calibration in 03, 04."""
+"""How good a model is, and how sure: scores and confusions in notebooks 00 to 04, costs in 02, 05, calibration in 03, 04."""
 
 from collections.abc import Sequence
 

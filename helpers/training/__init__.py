@@ -1,5 +1,5 @@
 """The training loop, and what makes it safe. Start at `loop.py`: it is the loop that notebook 01 writes out.
-Taught in notebook 01 (the loop, resuming) and 04 (losses, memory, folds)."""
+Taught in notebook 01 (the loop, resuming) and 04 (losses, folds), 05 (memory)."""
 
 from helpers.training.config import (
     SCHEDULES, TrainingConfig, TrainingResult, best_epoch, learning_rate_at, make_optimizer, plan_steps, set_rate,

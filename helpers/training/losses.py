@@ -1,5 +1,5 @@
 """Losses for labels that are rare: weigh what is seldom, or what is still wrong, more.
-Each function returns a loss that `fit` takes as `loss_function`. Taught in notebook 04, section 6."""
+Each function returns a loss that `fit` takes as `loss_function`. Taught in notebook 04, section 7."""
 
 from collections.abc import Callable
 

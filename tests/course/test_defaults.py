@@ -261,8 +261,6 @@ def test_a_decoder_of_the_zoo_comes_with_its_method_and_pooling(profile, name):
     assert settings_of("decoder", chosen) == {"rank": None} | {
         n: zoo[n] for n in settings_of("decoder", chosen) if n in zoo
     }
-    second = fill_in("04_lora_multilabel", {"profile": profile, "decoder": name}, find_defaults)
-    assert (second.decoder_method, second.decoder_pooling) == (zoo["method"], zoo["pooling"])
 
 
 def test_an_encoder_of_the_zoo_does_so_too():
@@ -291,8 +289,6 @@ def test_what_is_typed_of_a_decoder_beats_the_zoo():
 def test_a_decoder_that_the_zoo_does_not_list_gets_the_notebook_s_settings(tmp_path):
     chosen = choose_02(decoder=str(tmp_path))
     assert (chosen.decoder_method, chosen.decoder_pooling, chosen.decoder_batch_size) == ("lora", "mean", 16)
-    second = fill_in("04_lora_multilabel", {"profile": "laptop", "decoder": str(tmp_path)}, find_defaults)
-    assert (second.decoder_method, second.decoder_pooling) == ("lora", "mean")
 
 
 def test_generation_is_refused_where_another_method_can_be_typed():
@@ -301,12 +297,10 @@ def test_generation_is_refused_where_another_method_can_be_typed():
     assert choose_02(decoder="Qwen2.5-1.5B", decoder_method="qlora").decoder_pooling == "last"
     with pytest.raises(ValueError, match=r"classify with it by method='qlora'\."):
         fill_in("cli", {"model": "Qwen2.5-1.5B", "dataset": "moments"}, find_defaults)
-    second = fill_in("04_lora_multilabel", {"profile": "laptop", "decoder": "Qwen2.5-1.5B"}, find_defaults)
-    assert second.decoder_method == "qlora", "no parameter of notebook 04 says how the decoder is trained"
 
 
 def test_the_zoo_s_length_is_filled_in_and_leaves_the_laptop_profile_as_it_is():
-    for notebook in ("01_modernbert_tutorial", "03_sst2_error_analysis", "04_lora_multilabel"):
+    for notebook in ("01_modernbert_tutorial", "03_sst2_error_analysis", "04_multilabel_emotions"):
         length = read_notebook(notebook)["all"]["max_length"]
         for profile in ("laptop", "gpu"):
             assert fill_in(notebook, {"profile": profile}, find_defaults).max_length == length

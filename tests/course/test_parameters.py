@@ -218,7 +218,7 @@ def test_every_notebook_takes_a_learners_own_texts_and_model(path, tmp_path):
     several = {"good": [int(m == "positive") for m in mood], "short": [int(len(text) < 40) for text in texts]}
     pd.DataFrame({"mood": mood, "message": texts} | several).to_csv(tmp_path / "own.csv", index=False)
     own = {"dataset": str(tmp_path / "own.csv"), "text_column": "message"}
-    own["label_column"] = "good,short" if path.stem.startswith("04") else "mood"
+    own["label_column"] = "good,short" if path.stem.startswith(("04", "05")) else "mood"
     for name, kind in (("model", "bert"), ("encoder", "bert"), ("decoder", "qwen2")):
         own[name] = str(write_model(tmp_path / name, kind))
     parameters = reduced_parameters(path, profile="laptop", run_name="own", **own)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.data.columns import ELEVEN_EMOTIONS
-from helpers.data.kaggle import check_submission, read_questions, write_submission
+from helpers.data.kaggle import check_like_sample, check_submission, read_questions, write_questions, write_submission
 from helpers.data.load import load_data
 from helpers.exceptions import DataError
 
@@ -160,3 +160,35 @@ def test_a_damaged_submission_is_found_out(folder, tmp_path, damage, message):
         csv.writer(file).writerows(rows)
     with pytest.raises(DataError, match=message):
         check_submission(path, questions, NAMES)
+
+
+def test_questions_that_were_written_are_read_back_and_answered(tmp_path):
+    texts = ["one, with a comma", 'two "quoted"', "three"]
+    questions = write_questions(tmp_path, texts, NAMES)
+    assert questions.texts == texts and questions == read_questions(tmp_path, NAMES)
+    path = write_submission(tmp_path / "submission.csv", questions, np.ones((3, 11)), NAMES)
+    said = check_like_sample(path, tmp_path / "sample_submission.csv")
+    assert said == "Like sample_submission.csv: the same columns, the same 3 IDs in the same order."
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: [["ID", *reversed(NAMES)], *rows[1:]], "has the columns ID, trust, surprise"),
+        (lambda rows: rows[:-1], "has 2 rows, the submission 3"),
+        (
+            lambda rows: [rows[0], rows[2], rows[1], rows[3]],
+            "row 2: the ID is 'text-0001', in the submission 'text-0000'",
+        ),
+        (lambda rows: [*rows[:3], ["2", *rows[3][1:]]], "row 4: the ID is '2', in the submission 'text-0002'"),
+    ],
+)
+def test_a_submission_unlike_the_sample_is_refused(change, message, tmp_path):
+    questions = write_questions(tmp_path, ["a", "b", "c"], NAMES)
+    path = write_submission(tmp_path / "submission.csv", questions, np.zeros((3, 11)), NAMES)
+    sample = tmp_path / "sample_submission.csv"
+    with open(sample, newline="", encoding="utf-8") as file:
+        header, *rows = change(list(csv.reader(file)))
+    write_csv(sample, rows, header)
+    with pytest.raises(DataError, match=message):
+        check_like_sample(path, sample)

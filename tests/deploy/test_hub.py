@@ -41,7 +41,7 @@ def runs(tmp_path_factory):
         probability = probabilities(predict_logits(classifier, validation), multilabel=True)
         calls = (probability > 0.5).astype(int)
         record = metrics_record(
-            notebook="04_lora_multilabel",
+            notebook="05_lora_multilabel",
             model="owner/base" if method == "lora" else str(base),
             method=method,
             dataset="/some/where/tweets",

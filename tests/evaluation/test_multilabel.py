@@ -3,6 +3,7 @@ import pytest
 
 from helpers.evaluation.multilabel import (
     co_occurrence,
+    compare_with_chance,
     compute_multilabel_metrics,
     count_label_confusions,
     headline_table,
@@ -65,3 +66,21 @@ def test_co_occurrence_is_a_share_of_the_rows_label():
     table = co_occurrence(np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0]]), ["x", "y", "z"])
     assert table.loc["x", "y"] == pytest.approx(2 / 3) and table.loc["y", "x"] == 1.0
     assert table.loc["z"].isna().all() and table.loc["x", "z"] == 0.0
+
+
+def test_pairs_that_are_bound_lie_outside_what_chance_makes():
+    generator = np.random.default_rng(0)
+    first, free = (generator.random((2, 400)) < 0.3).astype(int)
+    labels = np.stack([first, first, 1 - first, free], axis=1)  # twice the same, its opposite, and one of its own
+    table = compare_with_chance(labels, ["a", "b", "c", "d"])
+    assert table.index[0] == "a + b" and set(table.index[-2:]) == {"a + c", "b + c"}
+    assert table.loc["a + b", "seen"] == first.sum() > table.loc["a + b", "high"]
+    assert table.loc["a + c", "seen"] == 0 < table.loc["a + c", "low"]
+    free = table.loc["a + d"]
+    assert free["low"] <= free["seen"] <= free["high"] and free["ratio"] == pytest.approx(1, abs=0.25)
+    assert table.loc["a + b", "shuffled"] == pytest.approx(first.sum() ** 2 / 400, rel=0.05)
+
+
+def test_a_label_that_never_occurs_has_no_ratio():
+    table = compare_with_chance(np.array([[1, 0], [1, 0]]), ["a", "b"], shuffles=3)
+    assert table.loc["a + b", "seen"] == 0 and np.isnan(table.loc["a + b", "ratio"])

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from helpers.evaluation.metrics import decide
-from helpers.evaluation.thresholds import best_global_threshold, best_label_threshold, measure_optimism, tune_thresholds
+from helpers.evaluation.thresholds import (
+    KINDS,
+    best_global_threshold,
+    best_label_threshold,
+    compare_kinds,
+    cross_fit,
+    judge_probabilities,
+    measure_optimism,
+    tune_thresholds,
+)
 
 
 def column(*pairs):
@@ -101,3 +110,58 @@ def test_optimism_is_measured_on_halves_and_grows_with_what_is_tuned():
     assert list(table.index) == ["half", "global", "per_label"]
     assert abs(gap["half"]) < 0.03 < gap["per_label"]
     assert gap["per_label"] > gap["global"]
+
+
+def draw_noise(rows=120, labels=6):
+    """Return labels and probabilities that have nothing to do with each other: whatever tuning gains on them is luck."""
+    generator = np.random.default_rng(0)
+    return (generator.random((rows, labels)) < 0.15).astype(int), generator.random((rows, labels))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_row_has_a_say_in_what_calls_it(kind):
+    labels, probability = draw_noise(40, 3)
+    before = cross_fit(kind, labels, probability, parts=5)
+    for row in range(len(labels)):
+        other = labels.copy()
+        other[row] = 1 - other[row]
+        assert (cross_fit(kind, other, probability, parts=5)[row] == before[row]).all()
+
+
+def test_each_part_is_called_by_the_thresholds_of_the_others():
+    labels, probability = draw_noise(40, 3)
+    part = np.random.default_rng(7).permutation(40) % 4
+    called = cross_fit("per_label", labels, probability, parts=4, seed=7)
+    for k in range(4):
+        cuts = tune_thresholds("per_label", labels[part != k], probability[part != k])
+        assert (called[part == k] == (probability[part == k] >= cuts)).all()
+
+
+def test_what_is_chosen_in_sample_promises_more_than_cross_fitting_the_more_freely_the_more():
+    labels, probability = draw_noise()
+    table = compare_kinds(labels, probability)
+    gap = table["in-sample"] - table["cross-fitted"]
+    assert list(table.index) == list(KINDS) and list(table) == ["in-sample", "cross-fitted", "sd"]
+    assert gap["half"] == pytest.approx(0) and table.loc["half", "sd"] == pytest.approx(0)
+    assert gap["per_label"] > gap["global"] > -0.02 and gap["per_label"] > 0.03
+
+
+def test_fresh_rows_are_scored_by_the_thresholds_of_all_the_others():
+    labels, probability = draw_noise()
+    fresh = draw_noise(50)
+    table = compare_kinds(labels, probability, fresh=fresh)
+    for kind in KINDS:
+        calls = fresh[1] >= tune_thresholds(kind, labels, probability)
+        assert table.loc[kind, "test"] == pytest.approx(f1_score(fresh[0], calls, average="macro", zero_division=0))
+
+
+def test_probabilities_are_judged_with_and_without_a_threshold():
+    labels, probability = draw_noise()
+    table = judge_probabilities(
+        labels, {"noise": probability, "truth": 0.2 + 0.6 * labels, "timid": 0.1 + 0.3 * labels}
+    )
+    assert table.loc["truth", "F1 at 0.5"] == table.loc["truth", "F1, one cut"] == 1
+    assert table.loc["timid", "F1 at 0.5"] == 0 and table.loc["timid", "F1, one cut"] == 1
+    assert table.loc["timid", "average precision"] == pytest.approx(1) and table.loc["timid", "yes per text"] == 0
+    assert table.loc["truth", "yes per text"] == pytest.approx(labels.sum(axis=1).mean())
+    assert table.loc["noise", "average precision"] < 0.4

@@ -76,6 +76,7 @@ PLOTS = {
     "optimism": lambda n: plots.plot_optimism(
         {name: pd.DataFrame({"tuned on": [0.5, 0.6], "fresh": [0.4, 0.5]}, index=["half", "global"]) for name in n[:2]}
     ),
+    "thresholds": lambda n: plots.plot_thresholds(np.eye(4, 3), np.eye(4, 3) / 2, n[:3]),
     "calibration": lambda n: plots.plot_calibration({n[0]: reliability(0.1), n[1]: reliability(0.2)}),
     "reliability": lambda n: plots.plot_reliability({n[0]: reliability(0.1), n[1]: reliability(0.2)}),
     "label confusions": lambda n: plots.plot_label_confusions(matrix(n)),
@@ -93,7 +94,7 @@ PLOTS = {
     "attributions": lambda n: plots.plot_attributions(attributions(n), n[:2]),
 }
 # How many of the names a plot is given as names; four if not said.
-GIVEN = {"padding": 1, "optimism": 2, "calibration": 2, "reliability": 2, "curves": 2, "checkpoint choice": 3, "projections": 2, "stacks": 2}  # fmt: skip
+GIVEN = {"padding": 1, "optimism": 2, "thresholds": 3, "calibration": 2, "reliability": 2, "curves": 2, "checkpoint choice": 3, "projections": 2, "stacks": 2}  # fmt: skip
 
 
 def draw(figure):
