@@ -96,7 +96,8 @@ def compare_with_chance(
     """Return for each pair of labels how many rows have both, and what chance makes of it, the closest pair first.
 
     The control: every column is shuffled on its own, so that labels stay as frequent and nothing binds them. `shuffled` is
-    the mean of so many shuffles, `low` and `high` are the extremes, and `ratio` is seen / shuffled.
+    the mean of so many shuffles, `low` and `high` are the extremes, `ratio` is seen / shuffled, and `outside` says whether
+    the pair occurs "more often" or "more seldom" than in any shuffle, or "no".
     """
     labels, generator = np.asarray(labels).astype(np.int64), np.random.default_rng(seed)
     mixed = (generator.permuted(labels, axis=0) for _ in range(shuffles))
@@ -105,6 +106,8 @@ def compare_with_chance(
     table = pd.DataFrame({"seen": (labels.T @ labels)[pairs], "shuffled": chance.mean(axis=0)})
     table["low"], table["high"] = chance.min(axis=0), chance.max(axis=0)
     table["ratio"] = table["seen"] / table["shuffled"].replace(0, np.nan)
+    beyond = [table["seen"] > table["high"], table["seen"] < table["low"]]
+    table["outside"] = np.select(beyond, ["more often", "more seldom"], "no")
     table.index = [f"{label_names[i]} + {label_names[j]}" for i, j in zip(*pairs, strict=True)]
     return table.sort_values("ratio", ascending=False, kind="stable")
 

@@ -76,6 +76,8 @@ def test_pairs_that_are_bound_lie_outside_what_chance_makes():
     assert table.index[0] == "a + b" and set(table.index[-2:]) == {"a + c", "b + c"}
     assert table.loc["a + b", "seen"] == first.sum() > table.loc["a + b", "high"]
     assert table.loc["a + c", "seen"] == 0 < table.loc["a + c", "low"]
+    assert table["outside"].to_dict() | {"a + d": "no", "b + d": "no", "c + d": "no"} == table["outside"].to_dict()
+    assert (table.loc["a + b", "outside"], table.loc["a + c", "outside"]) == ("more often", "more seldom")
     free = table.loc["a + d"]
     assert free["low"] <= free["seen"] <= free["high"] and free["ratio"] == pytest.approx(1, abs=0.25)
     assert table.loc["a + b", "shuffled"] == pytest.approx(first.sum() ** 2 / 400, rel=0.05)
