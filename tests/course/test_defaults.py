@@ -14,7 +14,8 @@ from helpers.training import losses
 
 TABLES = read_toml(defaults.DEFAULTS)["notebooks"]
 INTERNAL = {
-    "encoder_batch_size", "encoder_pooling", "decoder_batch_size", "decoder_method", "decoder_pooling", "pooling",
+    "encoder_batch_size", "encoder_pooling", "decoder_batch_size", "decoder_method", "decoder_pooling", "method", "pooling",
+    "rank",
 }  # fmt: skip
 PARTS = ("all", "laptop", "gpu")
 each_table = pytest.mark.parametrize("notebook", TABLES)
