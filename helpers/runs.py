@@ -9,14 +9,13 @@ import sys
 import time
 import unicodedata
 from importlib.metadata import version
-from itertools import compress
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from helpers.evaluation.scores import incorrect_table, predictions_table
 from helpers.exceptions import SettingError
 from helpers.files import (
     DATA_FILE,
@@ -142,12 +141,13 @@ def claim_folder(folder: Path) -> None:
     _claimed[folder] = lock
 
 
-def complete_run(folder: Path, record: dict, texts, scores, result=None) -> None:
-    """Write history, predictions and at last the record of a run that scored `texts`, and give its folder up."""
+def complete_run(folder: Path, record: dict, texts, scores, result=None, wrong: pd.DataFrame | None = None) -> None:
+    """Write history, predictions, wrong predictions and at last the record of a run that scored `texts`; give its folder up.
+    `wrong` stands for the plain table of the wrong ones, where a notebook knows more of them (`analysis.wrong_predictions`)."""
     if result is not None:
         write_table(folder / "history.csv", result.history)
-    rows = (texts, scores.labels, scores.probability, scores.predictions)
-    write_table(folder / "predictions.csv", predictions_table(*rows, scores.label_names))
+    write_table(folder / "predictions.csv", predictions_table(texts, scores))
+    write_table(folder / "incorrect_predictions.csv", incorrect_table(texts, scores) if wrong is None else wrong)
     finish_run(folder, record)
 
 
@@ -190,23 +190,6 @@ def metrics_record(
         record |= {name: getattr(result.config, name) for name in ("epochs", "learning_rate", "batch_size")}
         record["best_epoch"] = result.best_epoch
     return record | extra
-
-
-def predictions_table(texts, labels, probabilities: np.ndarray, predictions, label_names: list[str]) -> pd.DataFrame:
-    """Return text, true, predicted, confidence and one probability column per label, a row per text.
-
-    For several labels per text, true and predicted are joined by commas, and confidence is that of the least sure label.
-    """
-
-    def words(row) -> str:
-        return ",".join(compress(label_names, row)) if np.ndim(row) else label_names[row]
-
-    several = np.ndim(labels) == 2
-    table = pd.DataFrame({"text": list(texts), "true": map(words, labels), "predicted": map(words, predictions)})
-    table["confidence"] = (np.maximum(probabilities, 1 - probabilities).min if several else probabilities.max)(axis=1)
-    for i, name in enumerate(label_names):
-        table[f"p({name})" if name in table else name] = probabilities[:, i]  # a label may be called "true"
-    return table
 
 
 def save_figure(figure, run_folder: Path, name: str) -> Path:

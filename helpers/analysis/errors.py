@@ -1,6 +1,6 @@
-"""Wrong predictions: which texts, of what linguistic type, near to what, and which labels to doubt.
+"""Wrong predictions: which texts, of what linguistic type, and near to what.
 
-Taught in notebook 03, section 4. A linguistic type is a stated rule, not an opinion: anyone can check why a text has it.
+Taught in notebook 03, sections 1, 3 and 4. A linguistic type is a stated rule, not an opinion: anyone can check why a text has it.
 """
 
 import re
@@ -107,20 +107,6 @@ def nearest_rows(vectors: np.ndarray, among: np.ndarray, k: int = 3) -> tuple[np
     return nearest, np.take_along_axis(cosine, nearest, axis=1)
 
 
-def suspect_labels(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Return which labels are probably wrong: confident learning, as kept by cleanlab (Northcutt et al., 2021).
-
-    `probability` must come from a model that was not trained on these rows. A label is suspected when the model gives
-    another one with more than that label's usual confidence; cleanlab counts how many such rows noise would explain.
-    """
-    from cleanlab.filter import find_label_issues
-
-    labels = np.asarray(labels)
-    if len(np.unique(labels)) < 2 or (probability.argmax(axis=1) == labels).all():
-        return np.zeros(len(labels), dtype=bool)
-    return find_label_issues(labels, probability, filter_by="confident_learning", n_jobs=1, verbose=False)
-
-
 def wrong_predictions(
     texts,
     labels: np.ndarray,
@@ -159,5 +145,35 @@ def wrong_predictions(
         table[f"nearest_{k + 1}"] = [train_texts[i] for i in nearest[rows, k]]
         table[f"nearest_{k + 1}_label"] = [label_names[train_labels[i]] for i in nearest[rows, k]]
         table[f"nearest_{k + 1}_cosine"] = cosine[rows, k]
-    table["label_suspected"] = suspect_labels(labels, probability)[rows]
     return table
+
+
+def collect_errors(corpus, name: str, probability: np.ndarray, *, types: dict, vectors: dict) -> pd.DataFrame:
+    """Return `wrong_predictions` of the split called `name`, with its nearest training texts. `types` and `vectors` hold, by
+    the splits' names, what `find_types` and `embed_texts` returned; ratings are taken along where the corpus has them."""
+    split, train = corpus.splits[name], corpus.splits["train"]
+    return wrong_predictions(
+        split["text"], np.asarray(split["label"]), probability, corpus.label_names, types=types[name],
+        neighbours=nearest_rows(vectors[name], vectors["train"]), train_texts=train["text"],
+        train_labels=train["label"], ratings=split.to_pandas() if "ratings" in split.column_names else None,
+    )  # fmt: skip
+
+
+def shorten_texts(table: pd.DataFrame, *, whole: bool = False, words: int = 4) -> pd.DataFrame:
+    """Return `table` with the first `words` of each text alone, so that it may be published; all of them if `whole`."""
+    starts = table["text"].map(lambda text: " ".join(text.split()[:words]) + " …")
+    return table if whole else table.assign(text=starts)
+
+
+def describe_points(
+    texts, labels: np.ndarray, probability: np.ndarray, label_names: Sequence[str], types: pd.DataFrame, *, whole
+) -> list[str]:
+    """Return what `plots.draw_explorer` shows of each text: its words, what the model says, what it is, its types.
+    Of a text whose row is not in `whole` only the first three words, for what may not be published in full."""
+    notes = []
+    for row, text in enumerate(texts):
+        words = text if row in whole else " ".join(text.split()[:3]) + " …"
+        says, is_label = label_names[probability[row].argmax()], label_names[labels[row]]
+        kinds = ", ".join(types.columns[types.iloc[row].to_numpy()]) or NO_TYPE
+        notes.append(f"{words}\nsays {says} at {probability[row].max():.0%}, is {is_label}; {kinds}")
+    return notes

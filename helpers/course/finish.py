@@ -8,11 +8,12 @@ from helpers.plots import plot_history
 from helpers.runs import complete_run, metrics_record, save_figure
 
 
-def finish(chosen, corpus, scores, *, method: str, model: str | None = None, result=None, **extra) -> None:
+def finish(chosen, corpus, scores, *, method: str, model: str | None = None, result=None, wrong=None, **extra) -> None:
     """Complete the run that `course.choose` opened, and print its expected-result card.
 
     `scores` (`evaluation.score`) are those of the test split, `result` is what `training.fit` returned; `model` names what
-    was scored if it was not the chosen one. `extra` adds the notebook's own keys to `metrics.json`, or replaces some.
+    was scored if it was not the chosen one; `wrong` is a table for `incorrect_predictions.csv` that knows more than the
+    plain one. `extra` adds the notebook's own keys to `metrics.json`, or replaces some.
     With `save_model=False` the models go. The folder is given up: the run is over.
     """
     record = metrics_record(
@@ -25,7 +26,7 @@ def finish(chosen, corpus, scores, *, method: str, model: str | None = None, res
     if not getattr(chosen, "save_model", True) and not getattr(chosen, "push_to", None):
         for model in sorted(chosen.run_folder.glob("**/model")):
             shutil.rmtree(model)
-    complete_run(chosen.run_folder, record, corpus.splits["test"]["text"], scores, result)
+    complete_run(chosen.run_folder, record, corpus.splits["test"]["text"], scores, result, wrong)
     print_card(record)
 
 

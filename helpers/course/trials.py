@@ -119,3 +119,18 @@ def tune_out_of_fold(function, part: list[int]) -> list[int] | None:
 
     called = function(labels, scores, np.array(part), best_cut)
     return None if called is None else np.asarray(called).astype(int).tolist()
+def find_temperature(function, scale: float, candidates: list[float]) -> float | None:
+    """Return the temperature that the learner's `function(logits, labels, candidates)` chooses for 400 answers whose logits
+    are `scale` times as large as they should be: their labels are drawn by the probabilities that the logits had before."""
+    draw = np.random.default_rng(0)
+    logits = draw.normal(size=(400, 2))
+    chance = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    labels = (draw.random(400) < chance).astype(int)
+    found = function(scale * logits, labels, np.array(candidates))
+    return None if found is None else float(found)
+
+
+def train_with_doubt(function, doubt: list[float], steps: int) -> list[float] | None:
+    """Return the losses of so many steps of plain gradient descent with the learner's `loss(logits, labels, doubt)` on
+    three texts, the doubts of whose labels are given."""
+    return train_with_loss(lambda logits, labels, _: function(logits, labels, torch.tensor(doubt)), 0.0, steps)

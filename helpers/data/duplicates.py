@@ -67,6 +67,11 @@ def find_parts(texts, among) -> list[list[int]]:
     return found
 
 
+def share_of_parts(texts, among) -> float:
+    """Return which share of `texts` equal, or are part of, one of `among`: see `find_parts`."""
+    return float(np.mean([bool(rows) for rows in find_parts(texts, among)]))
+
+
 def group_parts(texts) -> np.ndarray:
     """Return a group number per text `(rows,)`: texts that equal, or are part of, one another share a group.
     Groups join up: if a short text is part of two long ones, all three belong together."""

@@ -9,12 +9,12 @@ from datasets import DatasetDict
 
 from helpers.assets.find import Asset, find_dataset
 from helpers.data import columns, layouts
-from helpers.data.corpus import LoadedData, to_dataset
+from helpers.data.corpus import LoadedData, require_one_label, to_dataset
 from helpers.data.duplicates import duplicate_notes
 from helpers.data.hub import read_hub_tables, read_saved_tables
 from helpers.data.labels import Labels, is_unlabelled, read_labels, take_accepted
 from helpers.data.reviews import ARCHIVE, read_review_splits
-from helpers.data.splits import carve_missing_splits
+from helpers.data.splits import carve_missing_splits, replace_leaking_test
 from helpers.data.tables import SPLITS, Table, find_kind, read_chunks, read_table
 from helpers.exceptions import DataError, shorten
 
@@ -45,6 +45,18 @@ def load_data(
     notes += duplicate_notes(named)
     splits = {name: to_dataset(tables[name].rows, text_column, labels.columns, labels.names) for name in SPLITS}
     return LoadedData(DatasetDict(splits), labels.names, labels.multilabel, notes, origin)
+
+
+def load_sentiment(chosen) -> LoadedData:
+    """Return the dataset that `chosen` (`course.choose`) names, with one label per text, negative or positive, and a test
+    split that is not part of train: see `replace_leaking_test`. Raises `DataError` for other labels."""
+    columns = {"text_column": chosen.text_column, "label_column": chosen.label_column}
+    found = load_data(chosen.dataset, **columns, seed=chosen.seed)
+    require_one_label(found, chosen.dataset)
+    if found.label_names != ["negative", "positive"]:
+        names = shorten(", ".join(found.label_names), 100)
+        raise DataError(f"{chosen.dataset}: this notebook needs the labels negative and positive, not {names}.")
+    return replace_leaking_test(found, seed=chosen.seed)
 
 
 def load_scored(

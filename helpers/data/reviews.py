@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.assets.find import find_dataset
+from helpers.data.corpus import LoadedData
 from helpers.data.duplicates import group_parts
 from helpers.data.tables import SPLITS
 from helpers.exceptions import DataError
@@ -77,11 +78,24 @@ def _place_of(snippet: int) -> float:
     return int.from_bytes(hashlib.sha256(str(snippet).encode()).digest()[:4]) / 2**32
 
 
+def list_mean_ratings(corpus: LoadedData, ambiguous: pd.DataFrame) -> np.ndarray:
+    """Return the mean rating of every snippet: those of the corpus's splits, and the ambiguous ones."""
+    tables = [*corpus.splits.values(), ambiguous]
+    return np.concatenate([np.array(table["mean_rating"], dtype=float) for table in tables])
+
+
 def agreement(ratings, labels) -> np.ndarray:
     """Return the share of raters on the label's side, between 0 and 1, per text `(rows,)`; a rating of 0 counts half.
     `ratings` are JSON lists as in the column of that name, `labels` 1 for positive and 0 for negative."""
     sides = [np.sign(json.loads(row)) * (1 if label else -1) for row, label in zip(ratings, labels, strict=True)]
     return np.array([((side + 1) / 2).mean() for side in sides])
+
+
+def group_agreement(agreed: np.ndarray) -> dict[str, np.ndarray]:
+    """Return masks `(rows,)` by how many raters are on the label's side, from `agreement`; the names say how many."""
+    bounds = {"less than 80 %": (0, 0.8), "80 to 90 %": (0.8, 0.9), "90 % or more": (0.9, 1)}
+    groups = {"all raters": agreed == 1}
+    return groups | {name: (low <= agreed) & (agreed < high) for name, (low, high) in reversed(bounds.items())}
 
 
 def single_rater_accuracy(ratings) -> float:

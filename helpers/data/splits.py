@@ -7,7 +7,7 @@ import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from helpers.data.corpus import LoadedData
-from helpers.data.duplicates import find_parts, normalise
+from helpers.data.duplicates import find_parts, normalise, share_of_parts
 from helpers.data.tables import Table
 from helpers.exceptions import DataError
 
@@ -45,7 +45,7 @@ def leak_of_a_random_split(texts, *, share: float = 0.1, seed: int = 0) -> float
     """Return which share of a random holdout, `share` of the texts, equals or is part of a text that is kept."""
     texts = np.array(list(texts), dtype=object)
     held_out = np.random.default_rng(seed).permutation(len(texts)) < share * len(texts)
-    return float(np.mean([bool(rows) for rows in find_parts(texts[held_out], texts[~held_out])]))
+    return share_of_parts(texts[held_out], texts[~held_out])
 
 
 def hold_out_whole_texts(rows: Dataset, *, share: float = 0.1, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -67,7 +67,7 @@ def replace_leaking_test(data: LoadedData, *, allowed: float = 0.05, seed: int =
     """Return `data` with train and test divided anew by whole texts, if more than `allowed` of test is part of a
     training text; else unchanged. A note says what was done."""
     train, test = data.splits["train"], data.splits["test"]
-    leak = float(np.mean([bool(rows) for rows in find_parts(test["text"], train["text"])]))
+    leak = share_of_parts(test["text"], train["text"])
     if leak <= allowed:
         return data
     kept, held_out = hold_out_whole_texts(concatenate_datasets([train, test]), seed=seed)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -58,3 +59,40 @@ def score_table(systems: dict[str, Scores], metrics: Sequence[str] = ("accuracy"
         for system, found in systems.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
+
+
+def predictions_table(texts: Sequence[str], scores: Scores) -> pd.DataFrame:
+    """Return text, true, predicted, confidence and one probability column per label, a row per text.
+
+    For several labels per text, true and predicted are joined by commas, and confidence is that of the least sure label.
+    """
+    names, probability = scores.label_names, scores.probability
+
+    def words(row) -> str:
+        return ",".join(compress(names, row)) if np.ndim(row) else names[row]
+
+    several = np.ndim(scores.labels) == 2
+    true, predicted = map(words, scores.labels), map(words, scores.predictions)
+    table = pd.DataFrame({"text": list(texts), "true": true, "predicted": predicted})
+    table["confidence"] = (np.maximum(probability, 1 - probability).min if several else probability.max)(axis=1)
+    for i, name in enumerate(names):
+        table[f"p({name})" if name in table else name] = probability[:, i]  # a label may be called "true"
+    return table
+
+
+def incorrect_table(texts: Sequence[str], scores: Scores) -> pd.DataFrame:
+    """Return the rows that got a wrong label: text, actual, predicted, confidence, a probability p(…) per label, and loss,
+    the largest first, by which confident errors stand above doubtful ones. The index counts rows.
+
+    The loss is the cross-entropy; of several labels per text, which all have to be right, it is their mean.
+    """
+    labels, several = np.asarray(scores.labels), np.ndim(scores.labels) == 2
+    table = predictions_table(texts, scores).iloc[:, :4].rename(columns={"true": "actual"})
+    for i, name in enumerate(scores.label_names):
+        table[f"p({name})"] = scores.probability[:, i]
+    hits = labels.astype(bool) if several else np.eye(len(scores.label_names), dtype=bool)[labels]
+    chance = np.where(hits, scores.probability, 1 - scores.probability)  # of what is true of each label
+    loss = -np.log(np.maximum(chance, 1e-12))
+    table["loss"] = loss.mean(axis=1) if several else loss[hits]
+    wrong = (scores.predictions != labels).any(axis=1) if several else scores.predictions != labels
+    return table[wrong].sort_values("loss", ascending=False, kind="stable")

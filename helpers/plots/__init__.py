@@ -1,7 +1,14 @@
 """Every figure of the course: tables in, a Figure out; showing and saving are the caller's. One palette, in `style`."""
 # ruff: noqa: F401
 
-from helpers.plots.analysis import draw_explorer, plot_attributions, plot_influence, plot_projections, plot_stacks
+from helpers.plots.analysis import (
+    draw_explorer,
+    plot_attributions,
+    plot_influence,
+    plot_projections,
+    plot_slices,
+    plot_stacks,
+)
 from helpers.plots.data import plot_balance, plot_lengths, plot_padding, plot_ratings
 from helpers.plots.evaluation import (
     plot_calibration, plot_co_occurrence, plot_confusion, plot_confusions, plot_cost, plot_label_confusions,

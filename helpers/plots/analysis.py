@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from helpers.plots.evaluation import plot_scores
 from helpers.plots.names import count_cells, measure_widest, shorten, spell_out
 from helpers.plots.style import BLUE, ORANGE, SKY, new_figure, styled
 
@@ -58,16 +60,30 @@ def plot_stacks(stacks: dict[str, dict[str, str]], repeated: Sequence[str] = ("a
     return figure
 
 
+def plot_slices(table: pd.DataFrame) -> Figure:
+    """Return the differences of `analysis.compare_slices` with their intervals, and a line where there is none."""
+    title, xlabel = (
+        "Error rate of a kind, minus that of all other texts",
+        "difference, with intervals that hold together",
+    )
+    figure = plot_scores(table.dropna().rename(columns={"difference": "value"}), title=title, xlabel=xlabel)
+    figure.axes[0].axvline(0, color="black", linestyle="--", linewidth=1)
+    return figure
+
+
 @styled
-def plot_projections(projections: dict[str, np.ndarray], outcomes: Sequence[str]) -> Figure:
-    """Return one scatter of points `(rows, 2)` per projection; `outcomes` are keys of `OUTCOMES`, wrong ones on top."""
+def plot_projections(projections: dict[str, np.ndarray], outcomes: Sequence[str], axes_names=()) -> Figure:
+    """Return one scatter of points `(rows, 2)` per projection, with one scale for both of its axes; `outcomes` are keys of
+    `OUTCOMES`, wrong ones on top. `axes_names` are a pair of names for each projection whose axes mean something."""
     outcomes = np.asarray(outcomes)
-    figure, axes = new_figure(10.5, 4.4, titles=projections, xticks=[], yticks=[])
+    figure, axes = new_figure(10.5, 4.6, titles=projections, xticks=[], yticks=[], aspect="equal")
     for ax, points in zip(axes, projections.values(), strict=True):
         for name, (colour, marker, _) in OUTCOMES.items():
             rows = outcomes == name
             size = 22 if name == "wrong" else 12
-            ax.scatter(*points[rows].T, s=size, c=colour, marker=marker, linewidths=0.9, alpha=0.75, label=name)
+            ax.scatter(*points[rows].T, s=size, c=colour, marker=marker, linewidths=0.9, alpha=0.6, label=name)
+    for ax, (along, across) in zip(axes, axes_names, strict=False):
+        ax.set(xlabel=along, ylabel=across)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

@@ -60,6 +60,18 @@ class Recipe:
             raise SettingError(f"max_length={self.max_length!r}: it must be a whole number of at least 4 tokens.")
 
 
+def prepare(chosen, corpus: LoadedData) -> tuple:
+    """Return (tokenizer, the encoded splits by name, a fresh classifier on the device) for a notebook's `chosen` parameters:
+    what stands before `fit`, step by step in notebook 01."""
+    tokenizer = load_tokenizer(chosen.model, revision=chosen.revision)
+    encoded = {name: encode_split(split, tokenizer, chosen.max_length) for name, split in corpus.splits.items()}
+    classifier = load_classifier(
+        chosen.model, corpus.label_names, dropout=chosen.dropout, device=chosen.device, seed=chosen.seed,
+        revision=chosen.revision,
+    )  # fmt: skip
+    return tokenizer, encoded, classifier.to(chosen.device.kind).eval()
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """A trained model and what it said of the test split."""

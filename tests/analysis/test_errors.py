@@ -6,12 +6,12 @@ from tiny import BF16, FP32, LABELS, build_models, make_tokenizer, toy_texts
 from helpers.analysis.errors import (
     NO_RATINGS,
     NO_TYPE,
+    describe_points,
     embed_texts,
     find_types,
     learn_polar_words,
     logits_of,
     nearest_rows,
-    suspect_labels,
     wrong_predictions,
 )
 from helpers.models.batches import encode_texts
@@ -192,25 +192,8 @@ def test_nearest_rows_are_sorted_by_cosine_whatever_the_length_of_the_vectors():
     assert nearest_rows(np.zeros((1, 2)), among, k=5)[0].shape == (1, 3)  # no more neighbours than rows, no NaN
 
 
-def test_a_confidently_contradicted_label_is_suspected():
-    generator = np.random.default_rng(0)
-    labels = np.arange(200) % 2
-    positive = np.where(labels == 1, 0.9, 0.1) + generator.uniform(-0.05, 0.05, 200)
-    positive[:6] = np.where(labels[:6] == 1, 0.97, 0.03)
-    labels[:6] = 1 - labels[:6]
-    suspected = suspect_labels(labels, np.column_stack([1 - positive, positive]))
-    assert suspected.dtype == bool
-    assert np.flatnonzero(suspected).tolist() == [0, 1, 2, 3, 4, 5]
-
-
 ALL_CORRECT = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
 ONE_CLASS = np.tile([0.7, 0.3], (4, 1))
-
-
-@pytest.mark.parametrize("labels", [[0, 1, 0, 1], [1, 1, 1, 1]], ids=["two labels", "one label"])
-@pytest.mark.parametrize("probability", [ALL_CORRECT, ONE_CLASS], ids=["all correct", "one class"])
-def test_no_model_crashes_the_search_for_suspects(labels, probability):
-    assert suspect_labels(np.array(labels), probability).shape == (4,)
 
 
 # The table of wrong predictions ------------------------------------------------------------------------------------------
@@ -257,7 +240,7 @@ def test_without_ratings_the_cells_say_so():
 def test_an_all_correct_model_has_an_empty_table_with_all_columns(names):
     table = table_of(np.pad(ALL_CORRECT, ((0, 0), (0, len(names) - 2))), names=names)
     assert len(table) == 0
-    assert {"text", "loss", "error_type", "linguistic_type", "nearest_2_label", "label_suspected"} <= set(table.columns)
+    assert {"text", "loss", "error_type", "linguistic_type", "nearest_2_label"} <= set(table.columns)
 
 
 def test_a_certain_error_has_a_finite_loss_and_other_labels_are_named():
@@ -280,3 +263,15 @@ def test_a_text_without_any_type_says_so():
         train_labels=[0, 1, 0],
     )
     assert table["linguistic_type"].tolist() == [NO_TYPE]
+
+
+def test_a_point_s_note_holds_whole_texts_only_where_they_may_be_shown():
+    texts = ["a film of rare charm", "dull"]
+    types = pd.DataFrame({"negation": [False, True], "short": [False, True]})
+    notes = describe_points(
+        texts, np.array([1, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), ["negative", "positive"], types, whole={1}
+    )
+    assert notes == [
+        "a film of …\nsays negative at 90%, is positive; none of the rules",
+        "dull\nsays negative at 80%, is negative; negation, short",
+    ]

@@ -80,7 +80,8 @@ def test_train_says_what_it_did_and_leaves_a_complete_run_folder(trained):
     run = folder / "runs" / "cli" / "my-tiny-seed0"
     assert f"run folder: {run}" in output
     assert {path.name for path in run.iterdir()} == {
-        ".lock", "config.json", "figures", "history.csv", "metrics.json", "model", "parameters.json", "predictions.csv",
+        ".lock", "config.json", "figures", "history.csv", "incorrect_predictions.csv", "metrics.json", "model",
+        "parameters.json", "predictions.csv",
     }  # fmt: skip
     record = json.loads((run / "metrics.json").read_text())
     assert record["accuracy"] > 0.7

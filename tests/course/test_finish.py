@@ -61,8 +61,8 @@ def names_in(folder) -> set[str]:
 def test_record_history_predictions_and_curves_are_written(chosen):
     record = recorded(chosen, CORPUS, SCORES, method="full fine-tuning", result=make_result())
     assert names_in(chosen.run_folder) == {
-        "parameters.json", "metrics.json", "history.csv", "predictions.csv", "figures/history.png",
-        "model/config.json",
+        "parameters.json", "metrics.json", "history.csv", "predictions.csv", "incorrect_predictions.csv",
+        "figures/history.png", "model/config.json",
     }  # fmt: skip
     assert json.loads((chosen.run_folder / "metrics.json").read_text()) == json.loads(json.dumps(record))
     said = {"notebook": "01_modernbert_tutorial", "model": "all-MiniLM-L6-v2", "dataset": "moments", "seed": 3}
@@ -92,6 +92,15 @@ def test_several_labels_per_text(chosen):
     finish(chosen, corpus, score(labels, PROBABILITY, LABELS), method="lora", result=make_result())
     table = pd.read_csv(chosen.run_folder / "predictions.csv", keep_default_na=False)
     assert table["true"].tolist() == ["sad", "glad", "sad,glad", ""]
+
+
+def test_every_run_leaves_its_wrong_predictions(chosen):
+    """Whatever predicted them; notebook 03 hands over a table that knows more of each."""
+    finish(chosen, CORPUS, SCORES, method="baseline")
+    table = pd.read_csv(chosen.run_folder / "incorrect_predictions.csv")
+    assert table[["text", "actual", "predicted"]].values.tolist() == [["d", "sad", "glad"]]
+    finish(chosen, CORPUS, SCORES, method="full", wrong=table.assign(why="irony"))
+    assert pd.read_csv(chosen.run_folder / "incorrect_predictions.csv")["why"].tolist() == ["irony"]
 
 
 def test_a_notebook_adds_keys_and_replaces_some(chosen):

@@ -221,29 +221,6 @@ def test_figure_is_saved_as_the_same_png_each_time(tmp_path):
     assert os.listdir(tmp_path / "figures") == ["empty.png"]
 
 
-def test_predictions_table_for_one_label_per_text():
-    probability = np.array([[0.9, 0.1], [0.4, 0.6]])
-    table = runs.predictions_table(["a", "b"], np.array([0, 0]), probability, np.array([0, 1]), LABELS)
-    assert list(table) == ["text", "true", "predicted", "confidence", *LABELS]
-    assert table.values.tolist() == [["a", "sad", "sad", 0.9, 0.9, 0.1], ["b", "sad", "glad", 0.6, 0.4, 0.6]]
-
-
-def test_predictions_table_for_several_labels_per_text():
-    probability = np.array([[0.9, 0.7], [0.2, 0.4]])
-    labels = np.array([[1.0, 0.0], [0.0, 0.0]], dtype=np.float32)
-    table = runs.predictions_table(["a", "b"], labels, probability, np.array([[1, 1], [0, 0]]), LABELS)
-    assert table["true"].tolist() == ["sad", ""]
-    assert table["predicted"].tolist() == ["sad,glad", ""]
-    assert table["confidence"].tolist() == pytest.approx([0.7, 0.6])
-    assert table["glad"].tolist() == [0.7, 0.4]
-
-
-def test_label_called_true_does_not_overwrite_the_truth():
-    probability = np.array([[0.9, 0.1], [0.4, 0.6]])
-    table = runs.predictions_table(["a", "b"], [0, 1], probability, [0, 1], ["false", "true"])
-    assert table.iloc[:, 1].tolist() == ["false", "true"]
-
-
 def test_metrics_record_has_the_keys_of_the_contract():
     record = make_record(note="my own")
     assert set(SCHEMA.split()) <= set(record)

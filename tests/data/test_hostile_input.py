@@ -19,6 +19,7 @@ from standin_hub import StandInHub
 from helpers import files, runs
 from helpers.assets.find import find_dataset, find_model
 from helpers.data.load import load_data
+from helpers.evaluation.scores import Scores, predictions_table
 from helpers.exceptions import AssetError, DataError
 from helpers.models.origins import load_tokenizer
 from helpers.models.pretrained import load_classifier
@@ -309,7 +310,7 @@ def test_predictions_of_hostile_texts_are_written_inside_the_run_folder(tmp_path
     texts = ["=1+1", "../../x", 'a"b', "line\nbreak", "nul\0"]
     labels = ["../../up", "a/b"]
     probabilities = np.full((5, 2), 0.5)
-    table = runs.predictions_table(texts, [0] * 5, probabilities, [1] * 5, labels)
+    table = predictions_table(texts, Scores([0] * 5, probabilities, [1] * 5, labels, {}, {}))
     files.write_table(tmp_path / "run" / "predictions.csv", table)
     assert [path.name for path in tmp_path.rglob("*")] == ["run", "predictions.csv"]
     back = pd.read_csv(tmp_path / "run" / "predictions.csv", dtype=str, keep_default_na=False)

@@ -58,6 +58,15 @@ def test_no_model_crashes_a_figure(positive):
     assert draw_explorer(points, outcomes_of(positive), ["note"] * 6, caption="c").count("<path") == 6
 
 
+def test_a_map_has_one_scale_for_both_axes_and_every_point():
+    """Else a direction that holds a hundredth of the variance looks as large as the first."""
+    positive, points = MODELS["mixed"], np.random.default_rng(0).normal(size=(6, 2)) * [9, 1]
+    figure = drawn(plot_projections({"one": points, "two": points}, outcomes_of(positive), [("along", "across")]))
+    assert [ax.get_aspect() for ax in figure.axes] == [1, 1]
+    assert [sum(len(c.get_offsets()) for c in ax.collections) for ax in figure.axes] == [6, 6]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["along", ""]
+
+
 def test_the_ratings_are_counted_by_what_follows_from_them():
     figure = drawn(plot_ratings([-3, -0.6, -0.5, 0, 0.5, 0.51], clear=0.5))
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [

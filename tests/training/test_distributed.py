@@ -170,7 +170,8 @@ def test_the_command_line_trains_in_two_processes(model, tmp_path):
     assert set(who_wrote(tmp_path)) == {"0"}
     assert ".lock" in who_wrote(tmp_path)["0"]
     assert {path.name for path in run.iterdir()} == {
-        ".lock", "config.json", "figures", "history.csv", "metrics.json", "model", "parameters.json", "predictions.csv",
+        ".lock", "config.json", "figures", "history.csv", "incorrect_predictions.csv", "metrics.json", "model",
+        "parameters.json", "predictions.csv",
     }  # fmt: skip
     record = json.loads((run / "metrics.json").read_text())
     assert (record["processes"], record["sizes"]["test"]) == (2, 15)
