@@ -119,6 +119,8 @@ def tune_out_of_fold(function, part: list[int]) -> list[int] | None:
 
     called = function(labels, scores, np.array(part), best_cut)
     return None if called is None else np.asarray(called).astype(int).tolist()
+
+
 def find_temperature(function, scale: float, candidates: list[float]) -> float | None:
     """Return the temperature that the learner's `function(logits, labels, candidates)` chooses for 400 answers whose logits
     are `scale` times as large as they should be: their labels are drawn by the probabilities that the logits had before."""
