@@ -82,7 +82,7 @@ def main() -> None:
     while (todo := list_trainings(read_table())) and time.monotonic() - start < arguments.seconds:
         row = train_one(corpus, todo[0])
         print(row, f"· {len(todo) - 1} to come", flush=True)
-        write_table(TABLE, pd.concat([read_table(), pd.DataFrame([row])], ignore_index=True))
+        write_table(TABLE, pd.concat([read_table(), pd.DataFrame([row])]).astype({"trained": int}))
     print("complete" if not todo else f"{len(todo)} to come")
 
 
