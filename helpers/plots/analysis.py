@@ -75,8 +75,9 @@ def plot_slices(table: pd.DataFrame) -> Figure:
 def plot_projections(projections: dict[str, np.ndarray], outcomes: Sequence[str], axes_names=()) -> Figure:
     """Return one scatter of points `(rows, 2)` per projection, with one scale for both of its axes; `outcomes` are keys of
     `OUTCOMES`, wrong ones on top. `axes_names` are a pair of names for each projection whose axes mean something."""
-    outcomes = np.asarray(outcomes)
-    figure, axes = new_figure(7.5, 3, titles=projections, xticks=[], yticks=[], aspect="equal")
+    outcomes, count = np.asarray(outcomes), len(projections)
+    size = 4.5 + 3 * count, 1.4 + 1.6 * count
+    figure, axes = new_figure(*size, titles=projections, xticks=[], yticks=[], aspect="equal")
     for ax, points in zip(axes, projections.values(), strict=True):
         for name, (colour, marker, _) in OUTCOMES.items():
             rows = outcomes == name
