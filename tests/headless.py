@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from standin_hub import TOKEN
 
 from helpers.assets.defaults import read_notebook
 from helpers.files import ROOT
@@ -90,3 +91,10 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict, **variables: st
     """Run `notebook` to its end or failure, with the network blocked."""
     process = start_notebook(notebook, folder, parameters, offline_environment(folder, **variables))
     return finish_notebook(process, notebook, folder)
+
+
+def run_beside_hub(notebook: Path, hub, folder: Path, parameters: dict) -> tuple[Headless, dict]:
+    """Run papermill as the notebook says, with no network but `hub`; return the run and metrics.json if there is one."""
+    variables = hub.environment(folder / "hf", token=TOKEN) | {"OMP_NUM_THREADS": "1"}
+    done = run_notebook(notebook, folder, parameters, **variables)
+    return done, next(iter(done.records()), {})

@@ -1,6 +1,7 @@
 """The competition's layout, on made-up rows of the same form."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,14 @@ HEADER = ["ID", "Tweet", *NAMES]
 def write_csv(path, rows, header=HEADER):
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
+
+
+def write_competition(folder: Path) -> Path:
+    """Make `folder` with a train.csv of 150 rows and a test.csv of nine without labels; return it."""
+    folder.mkdir()
+    write_csv(folder / "train.csv", train_rows(150))
+    write_csv(folder / "test.csv", test_rows(9))
+    return folder
 
 
 def train_rows(count=120):

@@ -4,9 +4,9 @@ import os
 import re
 
 import pytest
-from headless import OFFLINE, Headless, reduced_parameters, run_notebook
+from headless import OFFLINE, reduced_parameters, run_beside_hub, run_notebook
 from standin_hub import TOKEN, StandInHub
-from test_kaggle import NAMES, test_rows, train_rows, write_csv
+from test_kaggle import NAMES, test_rows, write_competition, write_csv
 
 from helpers.data.kaggle import check_submission, read_questions
 from helpers.files import ROOT
@@ -17,19 +17,9 @@ NOTEBOOK = ROOT / "notebooks" / "04_multilabel_emotions.ipynb"
 FREE = 120_000  # bytes; the weights of the tiny model: 61,430
 
 
-def run_04(hub, folder, **parameters) -> tuple[Headless, dict]:
-    """Run papermill as the notebook says, with no network but `hub`; return the run and metrics.json if there is one."""
-    variables = hub.environment(folder / "hf", token=TOKEN) | {"OMP_NUM_THREADS": "1"}
-    done = run_notebook(NOTEBOOK, folder, parameters, **variables)
-    return done, next(iter(done.records()), {})
-
-
 @pytest.fixture
 def competition(tmp_path):
-    folder = tmp_path / "competition"
-    folder.mkdir()
-    write_csv(folder / "train.csv", train_rows(150))
-    write_csv(folder / "test.csv", test_rows(9))
+    folder = write_competition(tmp_path / "competition")
     sample = [[row[0], *[0] * 11] for row in test_rows(9)]
     write_csv(folder / "sample_submission.csv", sample, ["ID", *NAMES])
     return folder
@@ -39,7 +29,7 @@ def test_a_zoo_model_by_its_name_on_a_kaggle_folder(competition, tmp_path):
     """papermill notebooks/04_multilabel_emotions.ipynb … -p model distilroberta-base -p dataset <Kaggle folder>"""
     given = {"epochs": 1, "comparison_examples": 0, "max_length": 32, "dataset": str(competition)}
     with StandInHub() as hub:
-        done, record = run_04(hub, tmp_path, model="distilroberta-base", **given)
+        done, record = run_beside_hub(NOTEBOOK, hub, tmp_path, dict(model="distilroberta-base", **given))
         downloads = hub.downloads()
     assert done.returncode == 0, done.terminal[-3000:]
     zoo = find_defaults("distilroberta-base")
@@ -62,7 +52,7 @@ def test_every_loss_is_compared_with_the_one_that_was_chosen(competition, tmp_pa
     given = {"loss": "asymmetric", "threshold": "global", "keep": "f1_then_loss", "tracker": "tensorboard"}
     with StandInHub() as hub:
         model = {"model": "distilroberta-base", "dataset": str(competition), "epochs": 1, "comparison_examples": 60}
-        done, record = run_04(hub, tmp_path, **model, **given)
+        done, record = run_beside_hub(NOTEBOOK, hub, tmp_path, dict(**model, **given))
     assert done.returncode == 0, done.terminal[-3000:]
     assert (record["loss_name"], record["thresholds_kind"]) == ("asymmetric", "global")
     (folder,) = (tmp_path / "runs" / NOTEBOOK.stem).iterdir()
@@ -93,5 +83,5 @@ def test_comparisons_that_do_not_fit_leave_themselves_out(competition, tmp_path)
 
 def test_one_label_per_text_is_refused_in_one_sentence(tmp_path):
     with StandInHub(filled=False) as hub:
-        done, _ = run_04(hub, tmp_path, dataset="moments", label_column="emotion")
+        done, _ = run_beside_hub(NOTEBOOK, hub, tmp_path, dict(dataset="moments", label_column="emotion"))
     assert done.returncode != 0 and "has one label per text: take notebook 01" in done.terminal

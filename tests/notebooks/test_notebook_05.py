@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import torch
 from bitsandbytes import functional
-from headless import OFFLINE, Headless, reduced_parameters, run_notebook
+from headless import OFFLINE, Headless, reduced_parameters, run_beside_hub, run_notebook
 from peft import LoraConfig, PeftModel, get_peft_model
 from standin_hub import TOKEN, USER, StandInHub
-from test_kaggle import test_rows, train_rows, write_csv
+from test_kaggle import write_competition
 from tiny import FP32, LABELS, build_model, toy_data
 from torch import nn
 
@@ -193,20 +193,14 @@ def test_no_best_rate_lies_at_the_edge_of_what_was_tried(sweep):
 
 
 def run_05(hub, folder, **parameters) -> tuple[Headless, dict]:
-    """Run papermill as the notebook says, with no network but `hub`; return the run and metrics.json if there is one."""
-    variables = hub.environment(folder / "hf", token=TOKEN) | {"OMP_NUM_THREADS": "1"}
+    """Run it with tiny models: the run, and metrics.json if there is one."""
     small = reduced_parameters(NOTEBOOK, model=DECODER, encoder=ENCODER, **parameters)
-    done = run_notebook(NOTEBOOK, folder, small, **variables)
-    return done, next(iter(done.records()), {})
+    return run_beside_hub(NOTEBOOK, hub, folder, small)
 
 
 @pytest.fixture
 def competition(tmp_path):
-    folder = tmp_path / "competition"
-    folder.mkdir()
-    write_csv(folder / "train.csv", train_rows(150))
-    write_csv(folder / "test.csv", test_rows(9))
-    return folder
+    return write_competition(tmp_path / "competition")
 
 
 def test_an_adapter_a_submission_and_thresholds_that_know_validation_alone(competition, tmp_path):
