@@ -6,6 +6,7 @@ from functools import cache
 
 import psutil
 
+from helpers.assets.defaults import read_notebook
 from helpers.assets.zoo import find_row
 from helpers.course.parameters import fill_in
 from helpers.course.probe import ROWS, ask_probe
@@ -64,8 +65,7 @@ def estimate_seconds(sweep: Sweep, cell: Cell, threads: int) -> float | None:
     A transformer costs its training texts, and validation after every epoch, at the zoo's speed for the model; the zoo's
     machine is compared with this one by MiniLM, which both have trained."""
     if sweep.notebook.stem != "experiment":
-        changed = set(list_changes(cell.parameters)) - {"fold", "folds", "system"}
-        known = {} if changed else foretell([sweep.notebook.stem], {})
+        known = {} if list_changes(cell.parameters) else foretell([sweep.notebook.stem], {})
         return sum(add_up(known).values()) or None
     chosen = _fill_in(sweep, cell)
     if cell.parameters.get("baseline"):
@@ -117,7 +117,10 @@ def _count_by_weights(name: str, chosen) -> float:
 
 
 def _fill_in(sweep: Sweep, cell: Cell):
-    """Return the cell's parameters and the defaults; None if they cannot be had, which the cell itself will explain."""
+    """Return the cell's parameters and the defaults; None if they cannot be had, which the cell itself will explain, or
+    are not known, of a notebook of one's own."""
+    if not read_notebook(sweep.notebook.stem)["parameters"]:
+        return None
     from helpers.models import find_defaults
 
     try:

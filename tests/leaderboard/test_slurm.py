@@ -92,14 +92,14 @@ def test_a_sweep_is_submitted_cell_by_cell(slurm, tmp_path):
     status, terminal = run(tmp_path, "--profile", "slurm")
     print(terminal)
     assert status == 2
-    assert set(read_records(tmp_path)) == {f"A-seed{seed}" for seed in (1, 2, 3, 4)}
-    assert terminal.count("ValueError: this cell fails") == 4
+    assert set(read_records(tmp_path)) == {"A-seed1", "A-seed2"}
+    assert terminal.count("ValueError: this cell fails") == 2
     log = (tmp_path / "runs" / "sweeps" / "mine" / "snakemake.log").read_text()
     print(*[line for line in log.splitlines() if "SLURM" in line or "sbatch" in line], sep="\n")
-    assert log.count("SLURM jobid") >= 8 or log.count("submitted with SLURM jobid") >= 8
+    assert log.count("submitted with SLURM jobid") == 4
     write_sweep(tmp_path)
     assert run(tmp_path, "--profile", "slurm")[0] == 0
-    assert len(read_records(tmp_path)) == 8
+    assert len(read_records(tmp_path)) == 4
 
 
 def test_killed_on_a_cluster_it_goes_on_and_nothing_is_done_twice(slurm, tmp_path):
@@ -112,7 +112,7 @@ def test_killed_on_a_cluster_it_goes_on_and_nothing_is_done_twice(slurm, tmp_pat
     process.communicate(timeout=60)
     status, terminal = run(tmp_path, "--profile", "slurm")
     assert status == 0, terminal
-    assert len(read_records(tmp_path)) == 8
+    assert len(read_records(tmp_path)) == 4
     assert begun.read_text().count("\n") == 1, "what a job was at was waited for, or found done"
 
 
