@@ -14,8 +14,8 @@ from helpers.runs import WITHOUT_EFFECT, check_run_name, find_runs, shorten_name
 SECTIONS = ("name", "notebook", "systems", "grid", "parameters", "resources")
 # What a cell may be given, besides what is estimated for it: threads, cards, megabytes, and minutes on a cluster.
 RESOURCES = ("threads", "gpus", "memory_mb", "minutes")
-# In a cell's folder, written by workflow/cell.py: the parameters with which it was last begun, and why it failed.
-GIVEN, ERROR = "cell.json", "error.txt"
+# In a cell's folder: the parameters with which it was last begun, why it failed (both by workflow/cell.py), Snakemake's mark.
+GIVEN, ERROR, FINISHED = "cell.json", "error.txt", "finished"
 
 
 @dataclass(frozen=True)

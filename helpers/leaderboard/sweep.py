@@ -16,7 +16,7 @@ from helpers.course.timing import say_duration
 from helpers.exceptions import LONGEST, AssetError, SettingError, shorten
 from helpers.files import ROOT, make_folder, write_json
 from helpers.leaderboard.estimate import complete_resources, count_cards
-from helpers.leaderboard.grid import ERROR, Cell, Sweep, list_changed
+from helpers.leaderboard.grid import ERROR, FINISHED, Cell, Sweep, list_changed
 
 WORKFLOW = ROOT / "workflow"
 LOOK = 1.0  # seconds between two looks at what is done
@@ -75,8 +75,10 @@ def run_sweep(sweep: Sweep, *, cores: int | None = None, profile: str | None = N
     with lock:
         snakemake, resources = find_snakemake(), complete_resources(sweep)
         plan = write_plan(sweep, resources)
-        for cell in sweep.cells:  # errors of the last time
-            (sweep.find_folder(cell) / ERROR).unlink(missing_ok=True)
+        for cell in sweep.cells:
+            (sweep.find_folder(cell) / ERROR).unlink(missing_ok=True)  # of the last time
+            if not sweep.is_done(cell):  # somebody removed its record
+                (sweep.find_folder(cell) / FINISHED).unlink(missing_ok=True)
         command = [str(snakemake), *make_options(sweep, plan, cores, profile)]
         with open(sweep.folder / "snakemake.log", "a", encoding="utf-8") as log:
             quiet = {"cwd": sweep.folder, "stdout": log, "stderr": subprocess.STDOUT}
@@ -111,16 +113,17 @@ def make_options(sweep: Sweep, plan: Path, cores: int | None, profile: str | Non
             str(known if known.is_dir() else Path(profile).resolve()),
         ]
         options += ["--jobs", str(cores)] if cores else []
-        return [*options, "--config", f"plan={plan}", "parent=0"]
+        return [*options, "--config", f"plan={plan}", f"parent={os.getpid()}", "where=cluster"]
     memory = psutil.virtual_memory().total // 2**20
     options += ["--cores", str(cores or os.cpu_count() or 1), "--scheduler", "greedy"]
     options += ["--resources", f"mem_mb={memory}", f"gpu={count_cards()}"]
-    return [*options, "--config", f"plan={plan}", f"parent={os.getpid()}"]
+    return [*options, "--config", f"plan={plan}", f"parent={os.getpid()}", "where=here"]
 
 
 def _follow(process: subprocess.Popen, sweep: Sweep, resources: dict, cores: int, say: Say) -> None:
-    """Say how far the cells are, whenever one has ended, until `process` has."""
-    seen, ended = None, False
+    """Say how far the cells are, whenever one has ended, until `process` has; how long the rest takes, at the pace so far."""
+    seen, ended, start = None, False, time.monotonic()
+    missing = [cell for cell in sweep.cells if not sweep.is_done(cell)]
     while not ended:
         ended = process.poll() is not None  # looked at before the cells: the last one is not missed
         left = [cell for cell in sweep.cells if not sweep.is_done(cell)]
@@ -129,21 +132,24 @@ def _follow(process: subprocess.Popen, sweep: Sweep, resources: dict, cores: int
             seen = len(left), len(failed)
             wrong = f", {len(failed)} failed" if failed else ""
             todo = [cell for cell in left if cell not in failed]
-            rest = f"; {_say_left(todo, resources, cores)}" if todo else ""
+            done = [cell for cell in missing if cell not in todo]
+            expected = sum(resources[cell.name]["seconds"] or 0 for cell in done) / cores
+            pace = (time.monotonic() - start) / expected if expected else 1.0
+            rest = f"; {_say_left(todo, resources, cores, pace)}" if todo else ""
             say(f"{len(sweep.cells) - len(left)} of {len(sweep.cells)} cells done{wrong}{rest}")
         if not ended:
             time.sleep(LOOK)
 
 
-def _say_left(cells: list[Cell], resources: dict[str, dict], cores: int) -> str:
-    """Return in words how long `cells` will take on `cores`, as far as it is known."""
+def _say_left(cells: list[Cell], resources: dict[str, dict], cores: int, pace: float = 1.0) -> str:
+    """Return in words how long `cells` will take on `cores`, `pace` times as long as foretold, as far as it is known."""
     known = [resources[cell.name] for cell in cells if resources[cell.name]["seconds"] is not None]
     if not known:
         return "how long that takes is not known" if cells else "nothing is left"
     work = sum(min(own["threads"], cores) * own["seconds"] for own in known) / cores
     longest = max(own["seconds"] for own in known)
     unknown = f" and {len(cells) - len(known)} cells of unknown length" if len(cells) > len(known) else ""
-    return f"about {say_duration(max(work, longest))}{unknown} on {cores} cores"
+    return f"about {say_duration(pace * max(work, longest))}{unknown} on {cores} cores"
 
 
 def failure_lines(sweep: Sweep, failed: list[Cell]) -> list[str]:
