@@ -21,6 +21,8 @@ class OnnxPredictor:
     The int8 file reads one text at a time: its scale for the numbers between two layers is that of the whole batch, so
     that a text's answer would depend on which others came along."""
 
+    device = None  # PyTorch's, which is not there
+
     def __init__(self, session, tokenizer, config: dict, *, batch_size: int = BATCH):
         """Wrap an onnxruntime session, a `tokenizers.Tokenizer` and the content of the folder's `config.json`."""
         self.session, self.tokenizer, self.batch_size = session, tokenizer, batch_size
@@ -55,6 +57,10 @@ class OnnxPredictor:
             raise AssetError(
                 f"{shorten(folder, 120)} is not a whole export ({type(error).__name__}): export the run again."
             ) from error
+
+    def for_many(self) -> "OnnxPredictor":
+        """Return a predictor of the same classifier for files: itself."""
+        return self
 
     def predict_with_cut(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities `(texts, labels)` and a mask `(texts,)`: which texts were longer than the model reads."""
