@@ -43,15 +43,15 @@ def export_lines(model: str, to: str, int8: bool, output: Path | None) -> Iterat
         place if to == "onnx" else Path(model) / "export" if output is None else place.with_name(f"{place.name}-onnx")
     )
     texts, true = read_test_texts(model)
-    found = export_onnx(model, kept, int8=int8 or to == "browser", texts=texts or PROBES)
+    found = export_onnx(model, kept, int8=int8, texts=texts or PROBES)
     yield (
         f"{_size(kept / 'onnx/model.onnx')}: {found.changed} of {found.texts} texts get another label, "
         f"the largest difference of a probability is {found.largest:.0e}"
     )
-    if int8 or to == "browser":
+    if int8:
         yield from int8_lines(kept, texts, true)
     if to == "browser":
-        page = write_page(kept, place)
+        page = write_page(kept, place, int8=int8)
         yield f"{page}: show it by `python -m http.server --bind 127.0.0.1 --directory {page}`"
 
 

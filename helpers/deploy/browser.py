@@ -62,22 +62,27 @@ def _unpack(file: Path, names: list[str], target: Path) -> None:
             (target / Path(name).name).write_bytes(content.read())
 
 
-def write_page(export: str | Path, folder: str | Path, *, scripts: Path = SCRIPTS) -> Path:
-    """Write the page with the exported model's int8 file to `folder`, which appears whole or not at all; return it.
-    Raises `AssetError` for an export without int8 file, and if the JavaScript cannot be had."""
+def write_page(export: str | Path, folder: str | Path, *, int8: bool = True, scripts: Path = SCRIPTS) -> Path:
+    """Write the page with the exported model's int8 file, or the whole one, to `folder`; return it.
+
+    It appears whole or not at all. WebAssembly rounds int8 sums in another way than onnxruntime here, so probabilities
+    may differ in the second digit; those of the whole file differ in the fifth. Raises `AssetError` for an export
+    without that file, and if the JavaScript cannot be had.
+    """
     export, folder = Path(export), Path(folder)
-    small = find_onnx(export, int8=True)
-    if folder.exists() and not (folder / PAGE.name).exists() and not (folder / "index.html").exists():
+    file = find_onnx(export, int8=int8)
+    if folder.exists() and not (folder / "index.html").exists():
         raise SettingError(
             f"{shorten(folder, 120)} holds other things, which the page would replace: name a new folder."
         )
     fetch_javascript(scripts)
     with atomic_folder(folder) as work:
-        shutil.copy(PAGE, work / "index.html")
-        for file in scripts.iterdir():
-            shutil.copy(file, work)
+        page = PAGE.read_text(encoding="utf-8").replace('dtype = "q8"', f'dtype = "{"q8" if int8 else "fp32"}"')
+        (work / "index.html").write_text(page, encoding="utf-8")
+        for script in scripts.iterdir():
+            shutil.copy(script, work)
         (work / "model/onnx").mkdir(parents=True)
-        shutil.copy(small, work / "model/onnx")
-        for file in export.glob("*.json"):
-            shutil.copy(file, work / "model")
+        shutil.copy(file, work / "model/onnx")
+        for setting in export.glob("*.json"):
+            shutil.copy(setting, work / "model")
     return folder

@@ -111,17 +111,20 @@ def ask(page, text):
 
 
 @needs_javascript
-def test_in_chromium_the_page_answers_as_onnxruntime_does(export, tmp_path):
-    """20 s."""
-    predictor = OnnxPredictor.load(export, int8=True)
-    server = serve(write_page(export, tmp_path / "page"))
+@pytest.mark.parametrize("int8, tolerance", [(False, 1.1e-4), (True, 0.05)])
+def test_in_chromium_the_page_answers_as_onnxruntime_does(int8, tolerance, export, tmp_path):
+    """20 s. The page shows four digits; int8 sums are rounded differently in WebAssembly."""
+    predictor = OnnxPredictor.load(export, int8=int8)
+    server = serve(write_page(export, tmp_path / "page", int8=int8))
     with open_page(f"http://127.0.0.1:{server.server_port}/") as page:
         page.wait_for_selector("#go:enabled")
         for text in [*TEXTS[:10], "glad1 🎉 glad2", "שלום glad1", "word1 " * 2_000, "<b>sour1</b>"]:
             expected = predictor.predict_one(text).probabilities
             found = ask(page, text)
-            assert list(found) == list(expected)
-            np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=1.1e-4, err_msg=text[:40])
+            assert ("Only the first 16 tokens" in page.inner_text("#status")) == predictor.predict_one(text).truncated
+            np.testing.assert_allclose(
+                [found[name] for name in expected], list(expected.values()), atol=tolerance, err_msg=text[:40]
+            )
         page.fill("#text", "  ")
         page.click("#go")
         assert page.inner_text("#status") == "Type a sentence first."
