@@ -63,7 +63,7 @@ def score_twins(
     learner sees the first half of them, the twin the other, and both predict by the nearer class mean. So over all data that
     could have been drawn they are exactly equally good, and whoever finds a difference is wrong.
     """
-    divisions, rows = tested.shape
+    rows = tested.shape[1]
     labels = generator.permutation(np.arange(rows) % 2 * 2 - 1)
     seen = generator.normal(size=(2, rows, traits)) + signal * labels[:, None]
     right = []
