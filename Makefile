@@ -5,7 +5,7 @@ BIN := .venv/bin
 PY := $(BIN)/python
 STAMP := .venv/.complete
 
-.PHONY: help setup run test test-long test-gpu test-lowest repository lab lint bench figures refresh clean
+.PHONY: help setup run test test-long test-gpu test-lowest repository lab lint bench figures refresh clean student grade grader lessons
 
 help:
 	@echo "make run [NB=01]   execute the notebooks on this machine, end with a table"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-long     the tests that cost minutes each"
 	@echo "make test-gpu      the tests that need a GPU"
 	@echo "make test-lowest   the tests with the lowest versions that requirements.txt allows"
+	@echo "make student       notebooks to hand out · make grade FOLDER=copies: grade what came back · teaching/README.md"
 	@echo "make lint | bench | figures | refresh [NB=01] | clean"
 
 setup: $(STAMP)
@@ -71,5 +72,29 @@ refresh: setup
 repository: $(STAMP)
 	@$(PY) -m helpers repository $(NAME)
 
+# For teachers; see teaching/README.md.
+student: $(STAMP)
+	@$(PY) -m classroom.release $(NB)
+
+lessons: $(STAMP)
+	@$(PY) -m classroom.lesson $(NB)
+
+FOLDER ?=
+SECONDS ?= 30
+TRUST ?=
+GRADER := .venv-classroom/bin/python
+
+grade: $(STAMP) grader
+	@test -n "$(FOLDER)" || { echo "Say where the copies are: make grade FOLDER=copies"; exit 2; }
+	@$(GRADER) -m classroom.grade "$(FOLDER)" --seconds $(SECONDS) $(if $(TRUST),--trust)
+
+# nbgrader, in an environment of its own.
+grader: .venv-classroom/.complete
+.venv-classroom/.complete: requirements-classroom.txt
+	@test -x $(GRADER) || $(PYTHON) -m venv .venv-classroom
+	@echo "installing nbgrader into .venv-classroom (a minute, once)"
+	@$(GRADER) -m pip install --quiet --disable-pip-version-check -r requirements-classroom.txt
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-lowest .venv-colab runs data/cache
+	rm -rf .venv .venv-classroom .venv-lowest .venv-colab runs data/cache
