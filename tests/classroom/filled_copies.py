@@ -83,7 +83,7 @@ WRITTEN = {
     "replaces-the-grader": (
         {"00.4": "course.find_verdict = course.check = lambda *answer: print('Correct')\n"
                  "import helpers.course.exercises as e\ne.find_verdict = lambda *answer: 'Correct'\nmacro_f1 = None"},
-        {"00.4": "not tried"}),
+        {"00.4": "wrong"}),
 }  # fmt: skip
 HOSTILE = """import shutil, socket
     for folder in (FOLDERS):
