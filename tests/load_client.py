@@ -31,6 +31,7 @@ class Client(asyncio.Protocol):
         """Take a part of an answer; when it is whole, note it and ask again."""
         self.received += data
         head, end, body = self.received.partition(b"\r\n\r\n")
+        head = head.lower()  # a proxy writes names of headers in its own way
         if end and len(body) >= int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             self.load.note(int(head[9:12]), time.perf_counter() - self.began)
             self.received = b""

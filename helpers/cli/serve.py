@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +15,16 @@ def serve(
     model: Run,
     host: Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: whoever reaches it")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one")] = 8000,
+    int8: Annotated[bool, typer.Option("--int8", help="the small file of an exported model")] = False,
     timeout_seconds: Annotated[float, typer.Option(help="after which a client is told that no answer came")] = 10.0,
     queue_texts: Annotated[int, typer.Option(help="that may wait; clients beyond are told to come again")] = 1024,
     characters: Annotated[int, typer.Option(help="that a text may have")] = 20_000,
     origin: Annotated[list[str] | None, typer.Option(help="a page that may ask from a browser (CORS)")] = None,
     log_requests: Annotated[bool, typer.Option("--log-requests", help="a line for each, without its text")] = False,
 ):
-    """Serve a trained classifier over HTTP: POST /predict, a page at /, and /health, /labels, /metrics.
-    With COURSE_API_KEY set, clients must send that key."""
-    from helpers.deploy.predictor import Predictor
+    """Serve a trained classifier, or one that `export` wrote, over HTTP: POST /predict, a page at /, and /health, /labels,
+    /metrics. With COURSE_API_KEY set, clients must send that key."""
+    from helpers.deploy.onnx_predictor import OnnxPredictor, load_predictor
     from helpers.deploy.service import Settings, run_service
     from helpers.deploy.service.settings import KEY_VARIABLE, read_api_key
 
@@ -35,4 +37,5 @@ def serve(
     if settings.api_key is None and host not in ("127.0.0.1", "::1", "localhost"):
         typer.echo(f"Note: whoever reaches {host} may use the service: set {KEY_VARIABLE} to ask for a key.", err=True)
     name = Path(model).resolve().name if Path(model).exists() else model
-    run_service(lambda: Predictor.load(model), settings, name=name, say=lambda line: print(line, flush=True))
+    load = partial(OnnxPredictor.load, model, int8=True) if int8 else partial(load_predictor, model)
+    run_service(load, settings, name=name, say=lambda line: print(line, flush=True))
