@@ -129,12 +129,12 @@ def receive_all(client: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(run: Path, *options: str, cwd: Path | None = None, **variables: str):
+def serving(run: Path, *options: str, threads: int | None = 1, **variables: str):
     """Yield `(process, url)` of `python -m helpers serve` in a process of its own, as soon as it listens; end it."""
-    own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    own = {"PYTHONPATH": str(ROOT)} | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     command = [sys.executable, "-m", "helpers", "serve", "--run", str(run), "--port", "0", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=os.environ | own | variables, cwd=cwd, **pipes) as process:
+    with subprocess.Popen(command, env=os.environ | own | variables, **pipes) as process:
         try:
             line = process.stdout.readline()
             assert line.startswith("Listening on "), line + process.stderr.read()

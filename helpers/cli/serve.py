@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from helpers import choose_spinning
 from helpers.cli.model import Run
 
 
@@ -24,6 +25,7 @@ def serve(
 ):
     """Serve a trained classifier, or one that `export` wrote, over HTTP: POST /predict, a page at /, and /health, /labels,
     /metrics. With COURSE_API_KEY set, clients must send that key."""
+    choose_spinning(busy=True)  # the thread that answers needs a core now and then: before PyTorch is imported
     from helpers.deploy.onnx_predictor import OnnxPredictor, load_predictor
     from helpers.deploy.service import Settings, run_service
     from helpers.deploy.service.settings import KEY_VARIABLE, read_api_key
