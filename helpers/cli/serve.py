@@ -4,12 +4,15 @@ import logging
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from helpers import choose_spinning
 from helpers.cli.model import Run
+
+if TYPE_CHECKING:  # imported where they are used, so that `--help` waits for none of them
+    from helpers.deploy.service import Settings
 
 
 def serve(
@@ -28,7 +31,7 @@ def serve(
     choose_spinning(busy=True)  # the thread that answers needs a core now and then: before PyTorch is imported
     from helpers.deploy.onnx_predictor import OnnxPredictor, load_predictor
     from helpers.deploy.service import Settings, run_service
-    from helpers.deploy.service.settings import KEY_VARIABLE, read_api_key
+    from helpers.deploy.service.settings import read_api_key
 
     settings = Settings(
         host, port, timeout_seconds=timeout_seconds, queue_texts=queue_texts, characters=characters,
@@ -36,8 +39,14 @@ def serve(
     )  # fmt: skip
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("course.service").setLevel(logging.INFO)
-    if settings.api_key is None and host not in ("127.0.0.1", "::1", "localhost"):
-        typer.echo(f"Note: whoever reaches {host} may use the service: set {KEY_VARIABLE} to ask for a key.", err=True)
     name = Path(model).resolve().name if Path(model).exists() else model
     load = partial(OnnxPredictor.load, model, int8=True) if int8 else partial(load_predictor, model)
-    run_service(load, settings, name=name, say=lambda line: print(line, flush=True))
+    run_service(load, settings, name=name, say=partial(say, settings))
+
+
+def say(settings: "Settings", line: str) -> None:
+    """Print that the service listens, and on standard error a note if it stands open to others."""
+    print(line, flush=True)
+    if settings.api_key is None and settings.host not in ("127.0.0.1", "::1", "localhost"):
+        note = f"Note: whoever reaches {settings.host} may use the service: set COURSE_API_KEY to ask for a key."
+        typer.echo(note, err=True)

@@ -84,7 +84,7 @@ def measure_once(way: str, folder: Path, texts: list[str], requests: int) -> dic
     found = json.loads(done.stdout.splitlines()[-1])
     if way == NAIVE:
         return found
-    with serving(folder, *WAYS[way], threads=None) as (_, url):
+    with serving(folder, *WAYS[way], "--timeout-seconds", "300", threads=None) as (_, url):
         one, many = put_under_load(url, texts, 1, max(64, requests // 20)), put_under_load(url, texts, 64, requests)
     return found | {
         "one_client_ms": one["p50_ms"], "service": many["per_second"], "share": many["per_second"] / found["bulk"],
