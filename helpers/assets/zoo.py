@@ -61,5 +61,5 @@ def require_method(method: str, model: str, parameter: str = "method") -> str:
     """Return `method` if a classifier can be trained by it; raise `ValueError` that names `parameter` otherwise."""
     if method == "generation":
         remedy = f"classify with it by {parameter}='qlora'."
-        raise SettingError(f"{model} is listed with the method generation, which is notebook 05's: {remedy}")
+        raise SettingError(f"{model} is listed with the method generation, which is notebook 06's: {remedy}")
     return method

@@ -281,7 +281,7 @@ def test_a_table_that_pandas_wrote_is_read_alike(tmp_path):
 
 def test_generation_is_another_notebook_s():
     assert require_method("qlora", "x") == "qlora"
-    with pytest.raises(ValueError, match="notebook 05's: classify with it by method='qlora'"):
+    with pytest.raises(ValueError, match="notebook 06's: classify with it by method='qlora'"):
         require_method("generation", "Qwen2.5-1.5B")
 
 
