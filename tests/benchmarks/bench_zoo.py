@@ -41,6 +41,8 @@ BERT = {"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_a
         "intermediate_size": 3072}  # fmt: skip
 ROBERTA = BERT | {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}
 # As published in each model's config.json: what decides the number of parameters and the work per token.
+QWEN_14B = QWEN | {"vocab_size": 152064, "hidden_size": 5120, "num_hidden_layers": 48, "num_attention_heads": 40,
+                   "num_key_value_heads": 8, "intermediate_size": 13824}  # fmt: skip
 SIZES = {
     "all-MiniLM-L6-v2": BERT | {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
     "SmolLM2-135M-Instruct": {"vocab_size": 49152, "hidden_size": 576, "num_hidden_layers": 30,
@@ -67,9 +69,8 @@ SIZES = {
                             "num_attention_heads": 12, "num_key_value_heads": 2, "intermediate_size": 8960},
     "Llama-3.2-3B-Instruct": LLAMA | {"hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24,
                                       "num_key_value_heads": 8, "intermediate_size": 8192},
-    "Qwen2.5-Coder-14B-Instruct": QWEN | {"vocab_size": 152064, "hidden_size": 5120, "num_hidden_layers": 48,
-                                          "num_attention_heads": 40, "num_key_value_heads": 8,
-                                          "intermediate_size": 13824},
+    "Qwen2.5-14B-Instruct": QWEN_14B,
+    "Qwen2.5-Coder-14B-Instruct": QWEN_14B,
 }  # fmt: skip
 TINY = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
         "max_position_embeddings": 128, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64,

@@ -84,17 +84,15 @@ def test_a_submission_for_a_competition_is_written_as_with_any_other(command, mo
     assert command(*train, "--run-name", "mine")[0] == 0
     questions = write_questions(tmp_path, toy_texts(9, seed=1)[0], LABELS)
     predictor = Predictor.load(tmp_path / "runs" / "cli" / "mine")
-    calls = (predictor.predict_probabilities(list(questions["text"])) >= predictor.thresholds).astype(int)
-    file = write_submission(tmp_path / "submission.csv", questions, calls, LABELS)
-    assert len(pd.read_csv(file or tmp_path / "submission.csv")) == 9
+    calls = (predictor.predict_probabilities(list(questions.texts)) >= predictor.thresholds).astype(int)
+    written = write_submission(tmp_path / "submission.csv", questions, calls, LABELS)
+    assert len(pd.read_csv(written)) == 9
 
 
 def test_an_encoder_cannot_write_and_that_is_said_in_a_sentence(command, tmp_path):
     data, columns = write_data(tmp_path, several=False)
     model = build_model("bert", tmp_path / "tiny")
-    status, _, err = command(
-        "train", "--model", model, "--dataset", data, *columns, *SETTINGS, "--method", "generate"
-    )
+    status, _, err = command("train", "--model", model, "--dataset", data, *columns, *SETTINGS, "--method", "generate")
     assert status == 2 and "does not write text" in err and len(err.splitlines()) == 1
     assert command("train", "--model", model, "--dataset", data, "--method", "generates")[0] == 2
 
