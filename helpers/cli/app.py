@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from helpers.cli import course, export, model, serve, zoo
+from helpers.cli import course, export, model, serve, sweep, zoo
 from helpers.exceptions import LONGEST, PlainError, shorten
 from helpers.files import find_disk_sentence
 
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 for command in (course.fetch, course.repository, course.parameters, course.run, course.refresh, course.bands,
                 course.measure, course.figures, zoo.zoo, model.train, model.evaluate, model.predict,
-                export.export, export.demo, serve.serve):  # fmt: skip
+                export.export, export.demo, serve.serve, sweep.sweep):  # fmt: skip
     app.command()(command)
 
 
