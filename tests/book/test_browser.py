@@ -52,8 +52,19 @@ def test_each_planted_fault_is_found(tmp_path):
     (tmp_path / "link.html").write_text(GOOD.replace("#a", "gone.html"))
     (tmp_path / "place.html").write_text(GOOD.replace("#a", "console.html#b"))
     (tmp_path / "search.html").write_text(GOOD)  # which finds nothing
-    found = {(page.split(".")[0], kind) for page, kind, _ in look(tmp_path)}
-    wanted = {(kind, kind) for kind in FAULTS} | {("link", "link"), ("place", "link"), ("search", "search")}
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/control.html").write_text(
+        GOOD.replace(
+            "</main>", "<details><summary>a</summary>b</details><button class=theme-switch-button>c</button></main>"
+        )
+    )
+    found = {(Path(page).stem, kind) for page, kind, _ in look(tmp_path)}
+    wanted = {(kind, kind) for kind in FAULTS} | {
+        ("link", "link"),
+        ("place", "link"),
+        ("search", "search"),
+        ("control", "control"),
+    }
     assert wanted <= found
     assert {kind for page, kind in found if page in ("link", "place", "headings")} == {"link", "headings"}
 
