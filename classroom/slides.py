@@ -1,6 +1,7 @@
 """Slides of a notebook: `make slides NB=01` takes its headings, predictions, stored figures and check questions.
 
-A slide for each section, and below it what is asked and shown there; code and explanations stay in the notebook.
+A slide for each section, and below it what is asked and shown there; code and explanations stay in the notebook. The page
+loads reveal.js from the network; for a room without one, print it to PDF beforehand, from its address with `?print-pdf`.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from classroom.release import list_notebooks, read_notebook
 from helpers.files import ROOT, atomic_path
 
 SUMMARY = re.compile(r"<summary>(.*?)</summary>", re.DOTALL)
-REVEAL = "https://unpkg.com/reveal.js@4.6.1"  # a folder with reveal.js in its place makes slides without network
+REVEAL = "https://unpkg.com/reveal.js@4.6.1"
 LONGEST = 1500  # characters of a printed output that one can still read on a wall
 
 
@@ -54,9 +55,12 @@ def _pick_text(title: str, text: str) -> list[tuple[str, str]]:
     if title:
         first = next((p for p in plain.strip().split("\n\n") if p and p[0].isalpha()), "")
         slides.append(("section", f"## {title}\n\n{re.split(r'(?<=[.?!:]) ', first)[0]}"))
-    slides += [("question", f"**Predict first**\n\n{question}") for question in PREDICT.findall(plain)]
+    slides += [
+        ("question", f"## Predict first\n\n### {question[0].upper()}{question[1:]}")
+        for question in PREDICT.findall(plain)
+    ]
     if questions := SUMMARY.findall(plain.split("**Check yourself**", 1)[-1]) if "**Check yourself**" in plain else []:
-        slides.append(("check", "**Check yourself**\n\n" + "\n".join(f"1. {question}" for question in questions)))
+        slides.append(("check", "## Check yourself\n\n" + "\n".join(f"1. {question}" for question in questions)))
     return slides
 
 
@@ -75,12 +79,12 @@ def _make_slide(cell, kind: str):
     return cell
 
 
-def write_slides(path: Path, folder: Path, reveal: str = REVEAL) -> Path:
+def write_slides(path: Path, folder: Path) -> Path:
     """Write the slides of the notebook `path` as one page into `folder`; return its path."""
     from nbconvert import SlidesExporter
 
     exporter = SlidesExporter(
-        reveal_url_prefix=reveal, exclude_input=True, exclude_output_prompt=True, reveal_theme="white"
+        reveal_url_prefix=REVEAL, exclude_input=True, exclude_output_prompt=True, reveal_theme="white"
     )
     page, _ = exporter.from_notebook_node(pick_slides(read_notebook(path)))
     with atomic_path(folder / f"{path.stem}.slides.html") as temporary:
@@ -92,11 +96,10 @@ def main() -> None:
     """Write the slides of all notebooks, or of one."""
     parser = argparse.ArgumentParser(prog="make slides", description=__doc__)
     parser.add_argument("number", nargs="?", help="the notebook's number, such as 01")
-    parser.add_argument("--reveal", default=REVEAL, help="where reveal.js is: an address, or a folder beside the page")
     parser.add_argument("--to", type=Path, default=ROOT / "runs" / "slides")
     asked = parser.parse_args()
     for path in list_notebooks(asked.number):
-        print(write_slides(path, asked.to, asked.reveal))
+        print(write_slides(path, asked.to))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def estimate_writing(
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    config.use_cache, config.base_revision = False, None
+    config.use_cache, config.base_revision, config._name_or_path = False, None, "estimated"
     attention = pick_attention(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], GPU)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(
@@ -100,6 +100,8 @@ def estimate_writing(
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     with FakeTensorMode(allow_non_fake_inputs=True), as_on_a_gpu():
         materialise(model)
+        if config.tie_word_embeddings:
+            model.get_base_model().lm_head.weight = model.get_input_embeddings().weight
         whole = prompt + length + answer
         batch = {name: torch.ones(rows, whole, dtype=torch.long) for name in ("input_ids", "attention_mask")}
         batch["labels"] = torch.ones(rows, answer, dtype=torch.long)

@@ -71,8 +71,11 @@ def test_each_planted_fault_is_found(tmp_path):
 
 def test_every_page_of_the_book_is_without_fault():
     """Minutes: twenty pages, each of them light, dark and on a phone."""
-    built = subprocess.run([str(PYTHON), "-m", "book.build"], cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    command = [str(PYTHON), "-m", "book.build", "--pdf"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert built.returncode == 0, built.stdout + built.stderr
+    assert (ROOT / "book/_build/html/download/book.pdf").read_bytes().startswith(b"%PDF")
+    assert "download/book.pdf" in (ROOT / "book/_build/html/index.html").read_text(encoding="utf-8")
     assert look() == []
     for chapter in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         page = (ROOT / f"book/_build/html/notebooks/{chapter.stem}.html").read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ def test_every_parameter_has_a_meaning_and_what_it_may_be():
 @each_table
 def test_the_table_holds_parameters_and_little_else(notebook):
     table = TABLES[notebook]
-    assert set(table) <= {"parameters", "meaning", *PARTS}
+    assert set(table) <= {"parameters", "meaning", "choices", *PARTS}
     assert len(set(table["parameters"])) == len(table["parameters"])
     assert set(table.get("meaning", {})) <= set(table["parameters"])
     for part, setting, _, case in cases_of(table):
