@@ -54,7 +54,7 @@ def test_every_default_works(notebook):
     for part, setting, value, case in cases_of(TABLES[notebook]):
         known = case | ({setting: value} if setting else {})
         known |= {name: find_defaults(known[name]).get("model", known[name]) for name in MODELS if name in known}
-        check_parameters(known)
+        check_parameters(known, TABLES[notebook].get("choices"))
         # A case is looked up by what was typed: "5" would never be found for 5, nor a column that nobody chose.
         assert setting is None or read_parameters()[setting].get("kind", "choice") in ("choice", "model", "dataset"), (
             part
@@ -326,6 +326,6 @@ def test_the_course_s_own_tables_can_be_filled_in(notebook):
     for profile in ("laptop", "gpu"):
         given = {"model": "minilm", "dataset": "moments"} if notebook == "cli" else {}
         chosen = fill_in(notebook, {"profile": profile} | given, find_defaults)
-        check_parameters(vars(chosen))
+        check_parameters(vars(chosen), TABLES[notebook].get("choices"))
         assert set(vars(chosen)) >= set(read_notebook(notebook)["parameters"])
         assert chosen.dataset and chosen.seed == 0
