@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from helpers.plots.names import count_columns, extra_inches, measure_widest, shorten, wrap
 from helpers.plots.style import BLUE, COLOURS, GREY, MARKERS, ORANGE, SKY, new_figure, styled
@@ -68,6 +69,9 @@ def plot_pareto(table: pd.DataFrame, *, costs: dict[str, str], score: str, ylabe
             mark = {"color": COLOURS[i % 8], "markerfacecolor": fill, "markersize": 9, "linestyle": "none"}
             ax.plot(x, y, marker=MARKERS[i % 8], label=names[i], **mark)
         ax.set_xlabel(wrap(name, 8.4 / len(costs)))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=count_columns(figure, names))
     return figure
 
