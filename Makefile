@@ -95,12 +95,15 @@ repository: $(STAMP)
 	@$(PY) -m helpers repository $(NAME)
 
 # For teachers; see teaching/README.md.
-.PHONY: student grade grader lessons pack
+.PHONY: student grade grader lessons slides pack
 student: $(STAMP)
 	@$(PY) -m classroom.release $(NB)
 
 lessons: $(STAMP)
 	@$(PY) -m classroom.lesson $(NB)
+
+slides: $(STAMP)
+	@$(PY) -m classroom.slides $(NB)
 
 # One archive with models, data and libraries: make pack [PLATFORM=windows] [PYVERSION=3.12] [TORCH=no]
 PLATFORM ?= linux

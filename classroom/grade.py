@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make grade FOLDER=…", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--to", type=Path, help="where results go; by default runs/classroom and the folder's name")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long one exercise may take")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long one exercise may compute")
     parser.add_argument("--trust", action="store_true", help="run the copies without walls")
     asked = parser.parse_args()
     to = (asked.to or ROOT / "runs" / "classroom" / asked.folder.resolve().name).resolve()

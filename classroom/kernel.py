@@ -19,6 +19,7 @@ MEMORY, PROCESSES, DISK = 4_000_000_000, 64, 20_000_000
 MESSAGE = 20_000_000  # bytes; a larger one is not received
 OUTPUT = 100_000  # characters of one cell that are kept
 LOOK = 0.5  # seconds between two looks at what the kernel takes
+PATIENCE = 4  # how many times as long as it may compute a cell may wait, for a processor or for nothing
 
 
 class Trouble(Exception):  # noqa: N818
@@ -59,11 +60,12 @@ class Kernel:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, cell, seconds: float) -> None:
-        """Run `cell` and put what it shows into its outputs; `Trouble` is raised if it cannot go on."""
-        cell.outputs, deadline = [], time.monotonic() + seconds
+        """Run `cell` and put what it shows into its outputs; `Trouble` is raised if it cannot go on, or computes for more than
+        `seconds`. Those are seconds of a processor: on a busy machine nobody loses by the others' work."""
+        cell.outputs, start, busy = [], time.monotonic(), self._measure_busy()
         asked = self.client.execute(cell.source, allow_stdin=False, stop_on_error=False)
         while True:
-            self._look(deadline, seconds)
+            self._look(time.monotonic() - start, busy, seconds)
             try:
                 message = self.client.get_iopub_msg(timeout=LOOK)
             except queue.Empty:
@@ -76,15 +78,15 @@ class Kernel:
                 return
             keep_output(cell, message["msg_type"], message["content"])
 
-    def _look(self, deadline: float, seconds: float) -> None:
+    def _look(self, waited: float, busy: float, seconds: float) -> None:
         now = time.monotonic()
-        if now > deadline:
-            raise Trouble(f"It did not end within {seconds:.0f} s: is there an endless loop?")
         if now - self._looked < LOOK:
             return
         self._looked = now
         if not self.manager.is_alive():
             raise Trouble("It ended the kernel, so that nothing after it could run.")
+        if waited > PATIENCE * seconds or self._measure_busy() - busy > seconds:
+            raise Trouble(f"It did not end within {seconds:.0f} s: is there an endless loop?")
         processes = self._list_processes()
         memory = sum(map(_measure_memory, processes))
         disk = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
@@ -96,9 +98,13 @@ class Kernel:
             if taken > limit:
                 raise Trouble(f"It took more than {limit:,} {what}.")
 
+    def _measure_busy(self) -> float:
+        return sum(map(_measure_processor, self._list_processes()))
+
     def _list_processes(self) -> list[psutil.Process]:
         try:
-            return psutil.Process(self.manager.provisioner.pid).children(recursive=True)
+            kernel = psutil.Process(self.manager.provisioner.pid)
+            return [kernel, *kernel.children(recursive=True)]
         except (psutil.NoSuchProcess, AttributeError, TypeError):  # it is gone
             return []
 
@@ -134,3 +140,10 @@ def _measure_memory(process: psutil.Process) -> int:
         return process.memory_info().rss
     except psutil.NoSuchProcess:
         return 0
+
+
+def _measure_processor(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:4])  # user and system, and the same of its children that ended
+    except psutil.NoSuchProcess:
+        return 0.0

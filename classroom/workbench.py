@@ -13,7 +13,7 @@ class RunExercises(NbGraderPreprocessor):
     """Takes the place of nbgrader's own execution, which would train every model anew in every copy, and which gives up a
     whole copy for one endless loop."""
 
-    seconds = Float(30.0, help="how long an exercise may take, with the cells that it needs").tag(config=True)
+    seconds = Float(30.0, help="how long a cell may compute").tag(config=True)
     walls = Unicode(None, allow_none=True, help="the path of bubblewrap").tag(config=True)
 
     def preprocess(self, nb, resources):
@@ -39,12 +39,12 @@ def run_exercises(content, walls: str | None, seconds: float) -> None:
 def _run_one(kernel: Kernel, content, place: int, cells: list[int], done: set[int], seconds: float) -> bool:
     """Run the cells of one exercise and return whether the kernel can go on. The check, its last cell, shows an error unless
     it was run, for a grader's cell that shows nothing counts as passed."""
-    left, check = seconds, content.cells[cells[-1]]
+    check = content.cells[cells[-1]]
     for k in cells:
         if k in done:
             continue
         try:
-            kernel.run(content.cells[k], left)
+            kernel.run(content.cells[k], seconds)
             done.add(k)
         except Trouble as trouble:
             content.cells[k].outputs.append(make_error("Stopped", str(trouble)))

@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Transformers for Emotion."
 )
 for command in (course.fetch, course.repository, course.parameters, course.run, course.refresh, course.bands,
-                course.measure, course.figures, leaderboard.leaderboard, zoo.zoo, model.train, model.evaluate,
+                course.measure, course.progress, course.figures, leaderboard.leaderboard, zoo.zoo, model.train, model.evaluate,
                 model.predict, export.export, export.demo, serve.serve, sweep.sweep):  # fmt: skip
     app.command()(command)
 

@@ -144,6 +144,7 @@ def _change(student: str, content) -> None:
     if student == "broken-before":  # cells that no exercise needs
         content.cells.insert(5, nbformat.v4.new_code_cell("this is no Python"))
         content.cells.insert(5, nbformat.v4.new_code_cell("while True: pass"))
+        content.cells.insert(5, nbformat.v4.new_markdown_cell("<script>alert('mischief')</script> a note"))
     if student == "endless-stubborn":
         content.metadata["kernelspec"] = {"name": "julia-1.9", "display_name": "Julia", "language": "julia"}
     if student == "untouched":

@@ -171,3 +171,4 @@ def test_a_class_of_thirty_is_graded_each_for_itself(tmp_path):
             assert float(row["points"]) == list(expected[student].values()).count("right")
             page = (tmp_path / "out" / row["feedback"]).read_text(encoding="utf-8")
             assert "Correct" in page or not float(row["points"])
+            assert "<script>alert(" not in page
