@@ -4,10 +4,13 @@ A `LabelWriter` looks like any other classifier to the loop, to thresholds and t
 from helpers.generation.answers import Answers, make_answers
 from helpers.generation.decoding import Answer, write_answers
 from helpers.generation.parsing import parse_answer
+from helpers.generation.pretrained import METHODS, WRITING, load_writer, plan_labels
 from helpers.generation.prompts import Prompt, encode_prompt, make_prompt, read_as_text, write_instruction
+from helpers.generation.saving import load, merge, save
 from helpers.generation.writer import LabelWriter, break_stick, completion_loss, later_loss
 
 __all__ = [
-    "Answer", "Answers", "LabelWriter", "Prompt", "break_stick", "completion_loss", "encode_prompt", "later_loss",
-    "make_answers", "make_prompt", "parse_answer", "read_as_text", "write_answers", "write_instruction",
+    "METHODS", "WRITING", "Answer", "Answers", "LabelWriter", "Prompt", "break_stick", "completion_loss",
+    "encode_prompt", "later_loss", "load", "load_writer", "make_answers", "make_prompt", "merge", "parse_answer",
+    "plan_labels", "read_as_text", "save", "write_answers", "write_instruction",
 ]  # fmt: skip

@@ -42,7 +42,7 @@ def test_every_parameter_has_a_meaning_and_what_it_may_be():
 @each_table
 def test_the_table_holds_parameters_and_little_else(notebook):
     table = TABLES[notebook]
-    assert set(table) <= {"parameters", "meaning", *PARTS}
+    assert set(table) <= {"parameters", "meaning", "choices", *PARTS}
     assert len(set(table["parameters"])) == len(table["parameters"])
     assert set(table.get("meaning", {})) <= set(table["parameters"])
     for part, setting, _, case in cases_of(table):
@@ -54,7 +54,7 @@ def test_every_default_works(notebook):
     for part, setting, value, case in cases_of(TABLES[notebook]):
         known = case | ({setting: value} if setting else {})
         known |= {name: find_defaults(known[name]).get("model", known[name]) for name in MODELS if name in known}
-        check_parameters(known)
+        check_parameters(known, TABLES[notebook].get("choices"))
         # A case is looked up by what was typed: "5" would never be found for 5, nor a column that nobody chose.
         assert setting is None or read_parameters()[setting].get("kind", "choice") in ("choice", "model", "dataset"), (
             part
@@ -297,8 +297,17 @@ def test_a_model_that_is_listed_with_generation_is_trained_as_a_classifier_in_4_
     assert find_defaults(name)["method"] == "generation"
     assert choose_02(decoder=name).decoder_method == "qlora" and choose_02(decoder=name).decoder_pooling == "last"
     assert choose_02(decoder=name, decoder_method="lora").decoder_method == "lora", "what is typed wins"
-    for table in ("cli", "05_lora_multilabel"):
-        assert fill_in(table, {"model": name, "dataset": "moments"}, find_defaults).method == "qlora"
+    given = {"model": name, "dataset": "moments"}
+    assert fill_in("05_lora_multilabel", given, find_defaults).method == "qlora"
+
+
+@pytest.mark.parametrize("method, settled", [(None, "generate-qlora"), ("generate", "generate"), ("qlora", "qlora")])
+def test_on_the_command_line_a_model_listed_with_generation_writes_its_labels(method, settled):
+    given = {"model": "Qwen2.5-1.5B", "dataset": "moments", "method": method}
+    chosen = fill_in("cli", given, find_defaults)
+    assert chosen.method == settled
+    assert (chosen.learning_rate, chosen.rank, chosen.batch_size) == (5e-5, 128, 32), "the zoo's, for all of them"
+    assert fill_in("cli", given | {"model": "smollm2", "method": "generate"}, find_defaults).learning_rate == 1e-3
 
 
 def test_the_zoo_s_length_is_filled_in_and_leaves_the_laptop_profile_as_it_is():
@@ -317,6 +326,6 @@ def test_the_course_s_own_tables_can_be_filled_in(notebook):
     for profile in ("laptop", "gpu"):
         given = {"model": "minilm", "dataset": "moments"} if notebook == "cli" else {}
         chosen = fill_in(notebook, {"profile": profile} | given, find_defaults)
-        check_parameters(vars(chosen))
+        check_parameters(vars(chosen), TABLES[notebook].get("choices"))
         assert set(vars(chosen)) >= set(read_notebook(notebook)["parameters"])
         assert chosen.dataset and chosen.seed == 0
