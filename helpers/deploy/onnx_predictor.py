@@ -24,16 +24,16 @@ class OnnxPredictor:
 
     device = None  # PyTorch's, which is not there
 
-    def __init__(self, session, tokenizer, config: dict, *, batch_size: int = BATCH):
-        """Wrap an onnxruntime session, a `tokenizers.Tokenizer` and the content of the folder's `config.json`."""
-        self.session, self.tokenizer, self.batch_size = session, tokenizer, batch_size
+    def __init__(self, session, words, config: dict, *, batch_size: int = BATCH):
+        """Wrap an onnxruntime session, a `tokenizers.Tokenizer` (`words`) and the content of the folder's `config.json`."""
+        self.session, self.words, self.batch_size = session, words, batch_size
         self.label_names = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
         self.multilabel = config.get("problem_type") == "multi_label_classification"
         self.max_length = config["text_max_length"]
         self.thresholds = np.asarray(0.5 if config.get("thresholds") is None else config["thresholds"])
         self.pad_id = config.get("pad_token_id") or 0
-        self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(self.max_length)
+        self.words.no_padding()
+        self.words.enable_truncation(self.max_length)
 
     @classmethod
     def load(cls, folder: str | Path, *, int8: bool | None = None, threads: int | None = None) -> "OnnxPredictor":
@@ -51,9 +51,9 @@ class OnnxPredictor:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-            tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+            words = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
             config = read_json(Path(folder) / "config.json")
-            return cls(session, tokenizer, config, batch_size=1 if file == Path(folder) / SMALL else BATCH)
+            return cls(session, words, config, batch_size=1 if file == Path(folder) / SMALL else BATCH)
         except Exception as error:  # the libraries raise bare exceptions of their own for damaged files
             raise AssetError(
                 f"{shorten(folder, 120)} is not a whole export ({type(error).__name__}): export the run again."
@@ -65,7 +65,7 @@ class OnnxPredictor:
 
     def predict_with_cut(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities `(texts, labels)` and a mask `(texts,)`: which texts were longer than the model reads."""
-        encoded = self.tokenizer.encode_batch(list(texts))
+        encoded = self.words.encode_batch(list(texts))
         lengths = np.array([len(one.ids) for one in encoded])
         logits = np.empty((len(encoded), len(self.label_names)), dtype=np.float32)
         for rows in plan_passes(lengths, self.batch_size):
