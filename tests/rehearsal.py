@@ -17,8 +17,8 @@ from helpers.files import ROOT
 
 # Of requirements.txt, what a Colab runtime did not have when this was written, and the course itself.
 LACKING = (
-    "iterative-stratification", "gguf", "bitsandbytes", "captum", "cleanlab", "papermill", "nbval", "pytest-xdist", "ruff",
-    "import-linter",
+    "iterative-stratification", "gguf", "bitsandbytes", "captum", "cleanlab", "onnx", "onnxscript", "onnxruntime",
+    "papermill", "nbval", "pytest-xdist", "ruff", "import-linter",
 )  # fmt: skip
 COURSE = "transformers-for-emotion"
 

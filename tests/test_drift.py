@@ -219,7 +219,9 @@ def test_the_guard_leaves_other_code_alone():
 
 
 def test_every_requirement_has_a_lower_bound_that_the_tested_set_respects():
-    tested = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines()[1:])
+    tested = dict(
+        line.lower().replace("_", "-").split("==") for line in (ROOT / "constraints.txt").read_text().splitlines()[1:]
+    )
     bounds = lower_bounds()
     lines = [line.split("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()]
     assert len(bounds) == len([line for line in lines if line])

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, Whitespace
 from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import BpeTrainer
 from transformers import (
+    AutoModelForCausalLM,
     BertConfig,
     BertModel,
     DistilBertConfig,
@@ -106,6 +109,44 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
+
+
+def make_chat_tokenizer(*, begin: bool = False) -> PreTrainedTokenizerFast:
+    """Return a byte-level tokenizer, which can write any text, with a chat template of its own; with `begin`, one that puts
+    a begin token before every text. The toy labels are one token each behind a blank."""
+    specials = ["<|begin|>", "<|im_start|>", "<|im_end|>"]
+    words = Tokenizer(BPE())
+    words.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    words.decoder = ByteLevelDecoder()
+    trainer = BpeTrainer(
+        vocab_size=320, special_tokens=specials, initial_alphabet=ByteLevel.alphabet(), show_progress=False
+    )
+    words.train_from_iterator([f" {name}, none" for name in LABELS] * 50, trainer)
+    mark = ""
+    if begin:
+        words.post_processor = TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", 0)])
+        mark = "{{ bos_token }}"
+    turn = "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token=specials[0], eos_token=specials[2], pad_token=specials[2],
+        additional_special_tokens=specials[1:2],
+    )  # fmt: skip
+    tokenizer.chat_template = mark + "{% for m in messages %}" + turn + "{% endfor %}<|im_start|>assistant\n"
+    return tokenizer
+
+
+def build_writer(folder: Path, architecture: str = "llama", *, begin: bool = False) -> Path:
+    """Write a random two-layer language model of a true architecture and its chat tokenizer to `folder`; return it."""
+    tokenizer = make_chat_tokenizer(begin=begin)
+    size = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    size |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096}
+    size |= {"bos_token_id": 0, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    size |= {"head_dim": 8} if architecture.startswith("gemma") else {}
+    kind = {"llama": LlamaConfig, "qwen2": Qwen2Config, "mistral": MistralConfig, "gemma2": Gemma2Config}[architecture]
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(kind(**size)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Path(folder)
 
 
 def toy_texts(rows: int = 60, seed: int = 0) -> tuple[list[str], np.ndarray]:

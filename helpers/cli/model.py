@@ -53,7 +53,8 @@ def train_lines(given: dict) -> Iterator[str]:
     from helpers.course.parameters import fill_in, list_settings
     from helpers.data import describe, load_data, relabel, take_examples
     from helpers.device import find_device
-    from helpers.models import find_defaults, load_tokenizer, plan_labels
+    from helpers.generation import plan_labels
+    from helpers.models import find_defaults, load_tokenizer
     from helpers.models.batches import fit_length
     from helpers.runs import number_name, open_run_folder, shorten_name
     from helpers.training import Recipe, TrainingConfig, train_run
@@ -70,7 +71,9 @@ def train_lines(given: dict) -> Iterator[str]:
         corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
         recipe = replace(recipe, max_length=fit_length(recipe.max_length, tokenizer.model_max_length))
         where = {"pooling": recipe.pooling, "revision": recipe.revision}
-        plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
+        plan = plan_labels(
+            chosen.model, corpus.label_names, method=recipe.method, multilabel=corpus.multilabel, **where
+        )
         if not chosen.run_name:
             name = f"{shorten_name(chosen.dataset)}-{shorten_name(chosen.model)}-seed{chosen.seed}"
             chosen.run_name, number = number_name("cli", name, settings)

@@ -112,10 +112,15 @@ def read_exercises() -> dict[str, dict]:
     }
 
 
-def check(exercise: str, answer) -> None:
-    """Print the verdict on a learner's `answer` (a number, a function or letters) to an exercise such as "00.1"."""
+def find_verdict(exercise: str, answer) -> str:
+    """Return the verdict on a learner's `answer` (a number, a function or letters) to an exercise such as "00.1"."""
     settings = read_exercises()[exercise]
     kind = next(
         (kind for key, kind in (("cases", check_function), ("letters", check_letters)) if key in settings), check_answer
     )
-    print(kind(answer, **settings))
+    return kind(answer, **settings)
+
+
+def check(exercise: str, answer) -> None:
+    """Print the verdict on a learner's `answer` to an exercise."""
+    print(find_verdict(exercise, answer))

@@ -88,7 +88,8 @@ def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None =
     What `of_model` knows of a decoder is there as `decoder_pooling`, `decoder_method` and so on; of an encoder likewise."""
     table = read_notebook(notebook)
     typed = {name: given[name] for name in table["parameters"] if given.get(name) is not None}
-    check_parameters({name: value for name, value in typed.items() if name not in MODELS})
+    own_choices = table.get("choices", {})
+    check_parameters({name: value for name, value in typed.items() if name not in MODELS}, own_choices)
     profile = pick_profile(typed.get("profile", "auto"))
     plain, belonging = {}, {}
     for part in (table.get("all", {}), table.get(profile, {})):
@@ -111,7 +112,7 @@ def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None =
         ):  # else the zoo's row is for just this, and knows it better
             chosen |= cases.get(settled.get(name), {})
     chosen |= typed | places
-    _settle_methods(chosen)
+    _settle_methods(chosen, writes="method" in own_choices)
     return SimpleNamespace(**(chosen | {"profile": profile, "notebook": notebook}))
 
 
@@ -121,21 +122,23 @@ def _read_row(role: str, found: dict, *, but: dict) -> dict:
     return {prefix + name: value for name, value in found.items() if name != "model" and prefix + name not in but}
 
 
-def _settle_methods(chosen: dict) -> None:
-    """Let a model whose row says generation be trained as a classifier by QLoRA, which is how generation trains, too."""
+def _settle_methods(chosen: dict, *, writes: bool) -> None:
+    """Let a model whose row says generation write its labels, trained by QLoRA, where that can be had (`writes`);
+    elsewhere be trained as a classifier by QLoRA."""
     for role in MODELS:
         name = "method" if role == "model" else f"{role}_method"
         if chosen.get(name) == "generation":
-            chosen[name] = "qlora"
+            chosen[name] = "generate-qlora" if writes and role == "model" else "qlora"
 
 
-def check_parameters(chosen: dict) -> None:
-    """Refuse parameters that cannot work, in one sentence that names the parameter. `None` always works.
-    Raises `SettingError`, or `AssetError` for a model or dataset that is not there; other names pass unchecked."""
+def check_parameters(chosen: dict, own_choices: dict | None = None) -> None:
+    """Refuse parameters that cannot work, in one sentence that names the parameter. `None` always works; a notebook may
+    have `own_choices` for a parameter. Raises `SettingError`, or `AssetError` for a model or dataset that is not there; other names pass unchecked."""
     known = read_parameters()
     for name, value in chosen.items():
         if value is not None and name in known:
-            _check_value(name, value, **known[name])
+            own = {"choices": own_choices[name]} if name in (own_choices or {}) else {}
+            _check_value(name, value, **(known[name] | own))
 
 
 def _check_value(name: str, value, *, meaning: str, kind: str = "choice", choices: str | None = None) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 from helpers.device import Device, fast_matmul, find_device, pick_bulk_device
 from helpers.evaluation.metrics import decide, probabilities
 from helpers.exceptions import SettingError
+from helpers.generation.saving import load
 from helpers.models.batches import EncodedTexts, encode_texts
 from helpers.models.classifier import is_multilabel, label_names
 from helpers.models.predict import predict_logits
-from helpers.models.saving import load
 
 FEW = 32  # texts that are computed in full fp32 on a GPU, too: there is nothing to gain
 

@@ -39,6 +39,11 @@ class Origin:
         return known, self.config.get("base_revision") or self.adapter.get("revision")
 
     @property
+    def writes(self) -> bool:
+        """Whether it was trained to write its labels: a language model with a prompt, see `generation`."""
+        return "writing" in self.config
+
+    @property
     def pooling(self) -> str:
         """How its head reads a text, if it has one."""
         return self.config.get("pooling") or self.config.get("classifier_pooling") or "native"

@@ -99,6 +99,8 @@ def load(model: str | Path, *, revision: str | None = None, device: Device | Non
     Raises `AssetError` for a model that has no trained head, and for one that cannot be had.
     """
     origin = find_origin(model, revision=revision)
+    if origin.writes:
+        raise AssetError(f"{str(model)!r} writes its labels: load it with generation.load, or with Predictor.load.")
     if origin.kind == "backbone":
         raise AssetError(f"{str(model)!r} is a pretrained model without a trained head: train it first.")
     number = origin.config.get("problem_type") == "regression"
@@ -130,6 +132,8 @@ def load_adapter(origin: Origin, *, device: Device | None, trainable: bool = Fal
     name, revision = origin.base
     if not name:
         raise AssetError(f"The adapter {origin.name!r} names no model that it stands on (base_model_name_or_path).")
+    if origin.writes:
+        raise AssetError(f"The adapter {origin.name!r} writes its labels: train it on with method='generate'.")
     base, names = find_origin(name, revision=revision), read_labels(origin)
     if base.kind == "adapter" or len(names) < 2:
         what = f"stands on another adapter, {name!r}" if base.kind == "adapter" else "holds no head for several labels"

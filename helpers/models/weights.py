@@ -45,6 +45,7 @@ def read_config(origin: Origin, *, dropout: float | None = None):
         if hasattr(config, name):
             setattr(config, name, value)
     config.use_cache = False
+    vars(config).pop("writing", None)  # of a model that wrote its labels; a head on top of it does not
     return config
 
 
@@ -158,13 +159,13 @@ def load_native(
         with torch.device("meta"):
             model = native_class(config)(config)
         keep = [*head_parts(model), f"{backbone_prefix(model)}pooler"]
-    how = _loading_options(native_class(config), device, frozen=frozen, keep=keep if four_bit else None)
+    how = loading_options(native_class(config), device, frozen=frozen, keep=keep if four_bit else None)
     with explain_hub_errors(origin.name, origin.location), quiet_loading():
         model, found = AutoModelForSequenceClassification.from_pretrained(
             origin.location, revision=origin.revision, config=config, ignore_mismatched_sizes=new_head, **how
         )
     unlike = [name for name, *_ in found["mismatched_keys"]]
-    _require_backbone(origin, [*found["missing_keys"], *unlike], backbone_prefix(model))
+    require_backbone(origin, [*found["missing_keys"], *unlike], backbone_prefix(model))
     if hasattr(model, "score"):
         model.config.pad_token_id = _find_pad_id(origin, config)
     return prepare(model, device), found["missing_keys"]
@@ -185,14 +186,14 @@ def load_backbone(origin: Origin, config, *, device: Device | None, frozen: bool
     from transformers import AutoModel
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-    how = _loading_options(MODEL_MAPPING[type(config)], device, frozen=frozen, keep=[] if four_bit else None)
+    how = loading_options(MODEL_MAPPING[type(config)], device, frozen=frozen, keep=[] if four_bit else None)
     with explain_hub_errors(origin.name, origin.location), quiet_loading():
         backbone, found = AutoModel.from_pretrained(origin.location, revision=origin.revision, config=config, **how)
-    _require_backbone(origin, found["missing_keys"], "")
+    require_backbone(origin, found["missing_keys"], "")
     return backbone
 
 
-def _loading_options(model_class, device: Device | None, *, frozen: bool, keep: list[str] | None) -> dict:
+def loading_options(model_class, device: Device | None, *, frozen: bool, keep: list[str] | None) -> dict:
     """Return what all weights are loaded with; `keep` names the modules that do not rest in 4 bits, None for all."""
     options = {"dtype": pick_dtype(device, frozen=frozen), "attn_implementation": pick_attention(model_class, device)}
     options |= {"use_safetensors": True, "output_loading_info": True}  # a pickle can run any code when it is loaded
@@ -202,7 +203,7 @@ def _loading_options(model_class, device: Device | None, *, frozen: bool, keep: 
     return options
 
 
-def _require_backbone(origin: Origin, missing, prefix: str) -> None:
+def require_backbone(origin: Origin, missing, prefix: str) -> None:
     """Refuse weights that lack a part of the transformer: the library would fill it with random numbers."""
     lost = sorted(name for name in missing if name.startswith(prefix) and "pooler." not in name)
     if lost:

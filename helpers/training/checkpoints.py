@@ -54,6 +54,7 @@ def describe_run(classifier, train: EncodedTexts, validation: EncodedTexts, loss
         "validation data": _digest(validation),
         "loss": getattr(loss_function, "name", getattr(loss_function, "__qualname__", "")),
         "first weights": _digest_weights(classifier),
+        **({"prompt": classifier.prompt.fill("{text}")} if hasattr(classifier, "prompt") else {}),
     }
 
 

@@ -17,18 +17,23 @@ from helpers.evaluation.metrics import probabilities
 from helpers.evaluation.scores import Scores, score
 from helpers.exceptions import SettingError
 from helpers.files import write_json
-from helpers.models.adapters import merge_lora
+from helpers.generation.pretrained import METHODS, WRITING, load_writer
+from helpers.generation.prompts import read_as_text
+from helpers.generation.saving import merge, save
 from helpers.models.batches import encode_split
 from helpers.models.classifier import pooling_of
 from helpers.models.origins import load_tokenizer
-from helpers.models.pretrained import HEADS, METHODS, load_classifier
-from helpers.models.saving import save
+from helpers.models.pretrained import HEADS, load_classifier
 from helpers.runs import complete_run, is_main_process, metrics_record
 from helpers.training.config import TrainingConfig, TrainingResult, pick_settings
 from helpers.training.loop import fit
 from helpers.training.processes import count_processes, predict_logits_together
 
-NAMES_OF_METHODS = {"full": "full fine-tuning", "lora": "LoRA, merged", "qlora": "QLoRA", "probe": "linear probe"}
+NAMES_OF_METHODS = {
+    "full": "full fine-tuning", "lora": "LoRA, merged", "qlora": "QLoRA", "probe": "linear probe",
+    "generate": "generation, LoRA, merged", "generate-full": "generation, full fine-tuning",
+    "generate-qlora": "generation, QLoRA",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,17 +106,16 @@ def train_run(
     needs to find the same rows again (text_column, label_column).
     """
     tokenizer = load_tokenizer(recipe.model, revision=recipe.revision)
+    if recipe.method in WRITING:
+        read_as_text(tokenizer)
     encoded = {name: encode_split(corpus.splits[name], tokenizer, recipe.max_length) for name in SPLITS}
-    own = ("method", "pooling", "dropout", "rank", "targets", "revision", "gradient_checkpointing")
-    new = {name: getattr(recipe, name) for name in own}
-    seed, names = recipe.training.seed, corpus.label_names
-    classifier = load_classifier(recipe.model, names, multilabel=corpus.multilabel, device=device, seed=seed, **new)
+    classifier = _load_fresh(corpus, recipe, device)
     result = fit(
         classifier, encoded["train"], encoded["validation"], recipe.training, device=device, run_folder=run_folder,
         resume=resume, tracker=tracker, tracker_project=tracker_project,
     )  # fmt: skip
-    if recipe.method == "lora":
-        classifier = merge_lora(classifier).eval()
+    if recipe.method in ("lora", "generate"):
+        classifier = merge(classifier).eval()
     if save_model and is_main_process():  # at once: whatever fails from here on, the model is there
         save(classifier, tokenizer, run_folder / "model", max_length=recipe.max_length)
     with _say_where(run_folder / "model"):
@@ -120,6 +124,15 @@ def train_run(
         if is_main_process():
             _write_run(run, corpus, run_folder, dataset, extra)
     return run
+
+
+def _load_fresh(corpus: LoadedData, recipe: Recipe, device: Device):
+    """Return what is to be trained: a classifier, or a model that writes the labels."""
+    own = ["method", "dropout", "rank", "targets", "revision", "gradient_checkpointing"]
+    own += [] if recipe.method in WRITING else ["pooling"]
+    new = {name: getattr(recipe, name) for name in own} | {"seed": recipe.training.seed, "device": device}
+    make = load_writer if recipe.method in WRITING else load_classifier
+    return make(recipe.model, corpus.label_names, multilabel=corpus.multilabel, **new)
 
 
 @contextlib.contextmanager

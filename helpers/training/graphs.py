@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from helpers.models.batches import collate
-from helpers.training.losses import default_loss
+from helpers.training.losses import compute_loss, default_loss
 
 MULTIPLE = 8  # tokens: a few lengths stand for all, and at most seven tokens more per text are computed
 FEWEST = 8  # steps of one length that pay for its recording, which takes as long as several of them
@@ -86,8 +86,7 @@ class RecordedSteps:
         self.run.optimizer.zero_grad()
 
     def _compute_loss(self, buffers: dict[str, torch.Tensor]) -> torch.Tensor:
-        logits = self.run.model(input_ids=buffers["input_ids"], attention_mask=buffers["attention_mask"]).logits
-        return self.run.loss_function(logits.float(), buffers["labels"])
+        return compute_loss(self.run.model, buffers, self.run.loss_function)
 
     def _step(self, buffers: dict[str, torch.Tensor]) -> None:
         """The lines of `loop.fit` for a batch of one pass, without a look at a number, for which a GPU would stop."""

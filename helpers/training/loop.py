@@ -17,7 +17,7 @@ from helpers.models.batches import EncodedTexts, collate, cut_by_tokens, describ
 from helpers.runs import is_main_process
 from helpers.training.checkpoints import TrainingState
 from helpers.training.config import TrainingConfig, TrainingResult, is_out_of_patience, learning_rate_at, set_rate
-from helpers.training.losses import default_loss
+from helpers.training.losses import compute_loss, default_loss, pick_loss
 from helpers.training.session import Session
 
 
@@ -39,7 +39,7 @@ def fit(
     """
     require_labels(classifier, train, validation)
     say_cut(train.truncated, len(train), int(train.lengths.max()))
-    device = device or find_device()
+    device, loss_function = device or find_device(), pick_loss(classifier, loss_function)
     with Session(classifier, train, validation, config, device, run_folder, loss_function, **tracking) as run:
         state = run.resume() if resume else run.begin()
         while state.epoch < config.epochs and not is_out_of_patience(state.history, config):
@@ -83,10 +83,7 @@ def accumulate_gradients(run: Session, rows, loss_function) -> float:
     for number, part in enumerate(passes, start=1):
         with accelerator.no_sync(model) if number < len(passes) else contextlib.nullcontext():
             batch = collate(train, part, accelerator.device)
-            inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-            logits = model(**inputs).logits  # (batch, labels)
-            # The loss in fp32: bf16 has three digits, too few for a logarithm of a small probability.
-            loss = loss_function(logits.float(), batch["labels"]) * (len(part) / len(rows) if len(mine) else 0.0)
+            loss = compute_loss(model, batch, loss_function) * (len(part) / len(rows) if len(mine) else 0.0)
             accelerator.backward(loss * accelerator.num_processes)
             total += loss.detach()
     return accelerator.reduce(total, "sum").item()

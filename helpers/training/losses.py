@@ -19,6 +19,25 @@ def default_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return cross_entropy(logits, labels)
 
 
+def compute_loss(model, batch: dict[str, torch.Tensor], loss_function: Callable = default_loss) -> torch.Tensor:
+    """Return the mean loss of `batch`: `loss_function` of the logits and labels; `own_loss` is the model's own.
+    In fp32: bf16 has three digits, too few for a logarithm of a small probability."""
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    if loss_function is own_loss:
+        return model(**inputs, labels=batch["labels"]).loss
+    return loss_function(model(**inputs).logits.float(), batch["labels"])  # logits: (batch, labels)
+
+
+def own_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Stand for the loss that a model computes itself, as one that writes its labels does: of words, not of `logits`."""
+    raise TypeError("This loss needs the model: see compute_loss.")
+
+
+def pick_loss(classifier, loss_function: Callable) -> Callable:
+    """Return `loss_function`, or of a model that has a loss of its own, that one."""
+    return own_loss if getattr(classifier, "own_loss", False) else loss_function
+
+
 def count_pos_weights(labels: np.ndarray, power: float = 1.0) -> np.ndarray:
     """Return per label `(labels,)` how much more a positive row counts: (negative rows / positive rows) ** power.
 

@@ -16,7 +16,7 @@ from helpers.models.batches import EncodedTexts, collate
 from helpers.models.classifier import backbone_of
 from helpers.models.predict import modes_restored
 from helpers.models.weights import pick_dtype
-from helpers.training.losses import default_loss
+from helpers.training.losses import compute_loss, default_loss, pick_loss
 
 USUAL_TOKENS = 4096  # of a pass where memory is not asked: a batch of 32 texts of 128 tokens is one
 FEWEST_TOKENS, MOST_TOKENS = 256, 16384  # a few texts, at least; beyond the most, a GPU gains no speed
@@ -80,8 +80,7 @@ def count_activation_bytes(classifier: nn.Module, batch: dict[str, torch.Tensor]
 
 def _compute_loss(classifier: nn.Module, batch: dict[str, torch.Tensor], device: Device | None) -> torch.Tensor:
     with autocast(device):
-        logits = classifier(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        return default_loss(logits.float(), batch["labels"])
+        return compute_loss(classifier, batch, pick_loss(classifier, default_loss))
 
 
 def count_peak(classifier: nn.Module, batch: dict[str, torch.Tensor], device: Device | None = None) -> int:

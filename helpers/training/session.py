@@ -59,7 +59,8 @@ class Session:
     def __enter__(self) -> "Session":
         torch.manual_seed(self.config.seed + self.accelerator.process_index)  # dropout
         reset_peak_memory(self.device)
-        texts = [*self.train.input_ids, *self.validation.input_ids, [self.train.pad_id, self.validation.pad_id]]
+        own = getattr(self.classifier, "own_ids", [])  # of a prompt around the texts
+        texts = [*self.train.input_ids, *self.validation.input_ids, [self.train.pad_id, self.validation.pad_id, *own]]
         with contextlib.ExitStack() as stack:
             stack.enter_context(occurring_words_only(self.classifier, chain.from_iterable(texts)))
             stack.enter_context(processes.released(self.classifier))

@@ -29,7 +29,7 @@ from helpers.course.notebooks import find_notebooks
 
 COLAB = {"COLAB_RELEASE_TAG": "rehearsal"}
 KAGGLE = {"KAGGLE_KERNEL_RUN_TYPE": "Interactive", **COLAB}
-LACKED = {"gguf", "captum", "cleanlab", "bitsandbytes", "iterative-stratification"}
+LACKED = {"gguf", "captum", "cleanlab", "bitsandbytes", "iterative-stratification", "onnx", "onnxscript", "onnxruntime"}
 ROWS = "text,label\n" + "".join(
     f"what a {mood} day {n},{mood}\n" for n in range(30) for mood in ("happy", "sad", "odd")
 )

@@ -1,0 +1,1 @@
+"""Many runs, one table that compares only what may be compared. Taught in notebook 07."""
