@@ -1,19 +1,22 @@
 # make run · make run NB=01 · make test · make lab · make lint · make bench · make figures      (each from a fresh clone)
 PYTHON ?= python3
 NB ?=
+SWEEP ?= workflow/sweep.yaml
 BIN := .venv/bin
 PY := $(BIN)/python
 STAMP := .venv/.complete
 
-.PHONY: help setup run test test-long test-gpu test-lowest repository lab lint bench figures refresh clean
+.PHONY: help setup run test test-long test-gpu test-lowest repository lab lint bench figures refresh book sweep clean
 
 help:
 	@echo "make run [NB=01]   execute the notebooks on this machine, end with a table"
 	@echo "make lab           open them in JupyterLab"
 	@echo "make test          unit tests, then every notebook against its stored outputs"
 	@echo "make test-long     the tests that cost minutes each"
+	@echo "make book          the notebooks as a site, in book/_build/html, and as one PDF where a Chromium is found"
 	@echo "make test-gpu      the tests that need a GPU"
 	@echo "make test-lowest   the tests with the lowest versions that requirements.txt allows"
+	@echo "make sweep [SWEEP=file.yaml]   run a grid of systems, folds and seeds; again: what is missing"
 	@echo "make lint | bench | figures | refresh [NB=01] | clean"
 
 setup: $(STAMP)
@@ -64,12 +67,31 @@ bench: setup
 figures: $(STAMP)
 	@$(PY) -m helpers figures
 
+# In an environment of its own (.venv-book). With it, `make test-long` looks at every page in a browser.
+BOOK := .venv-book/.complete
+$(BOOK): requirements-book.txt
+	@test -x .venv-book/bin/python || $(PYTHON) -m venv .venv-book
+	@.venv-book/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-book.txt
+	@touch $@
+
+book: $(BOOK)
+	@.venv-book/bin/python -m book.build --pdf
+
 refresh: setup
 	@$(PY) -m helpers refresh $(NB)
+
+# Snakemake has an environment of its own; the cells run in the course's.
+sweep: setup .venv-sweep/.complete
+	@$(PY) -m helpers sweep $(SWEEP)
+
+.venv-sweep/.complete: requirements-sweep.txt
+	@test -x .venv-sweep/bin/python || $(PYTHON) -m venv .venv-sweep
+	@.venv-sweep/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-sweep.txt
+	@touch $@
 
 # Moves the course to another address: make repository NAME=owner/name
 repository: $(STAMP)
 	@$(PY) -m helpers repository $(NAME)
 
 clean:
-	rm -rf .venv .venv-lowest .venv-colab runs data/cache
+	rm -rf .venv .venv-lowest .venv-colab .venv-sweep .venv-book book/_build runs data/cache

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-SKIPPED = {"runs", "node_modules", "__pycache__"}  # and hidden folders, virtual environments, data/cache
+SKIPPED = {"runs", "node_modules", "__pycache__", "_build"}  # and hidden folders, virtual environments, data/cache
 UNCHECKED_SCHEMES = {"mailto", "data", "attachment"}
 
 DESTINATION = r"(<[^<>\n]*>|(?:[^\s()<>]|\([^\s()]*\))*)"

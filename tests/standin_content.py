@@ -37,6 +37,7 @@ DECODERS = {
     "meta-llama/Llama-3.2-3B-Instruct": "llama",
     "dunzhang/stella_en_1.5B_v5": "qwen2",
     "Qwen/Qwen2.5-Coder-14B-Instruct": "qwen2",
+    "Qwen/Qwen2.5-14B-Instruct": "qwen2",
     "mistralai/Mistral-7B-v0.1": "mistral",
     "mistralai/Mistral-7B-Instruct-v0.1": "mistral",
 }

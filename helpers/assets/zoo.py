@@ -5,6 +5,7 @@ most 45 tokens), and 128 for those of notebooks 01 to 03 (the longest text of da
 profile's two models have none: the notebooks use them at both. `batch_size` is that of an optimiser step, whatever
 passes it is computed in. `memory_gib` is the peak of training on a GPU with bf16 at these settings, by a batch of the
 longest texts in one pass: all that is alive at the worst moment, as tests/benchmarks/estimate.py finds it without a GPU;
+of a model listed with "generation", of learning in 4 bits to write its labels, prompt and answer included;
 `train_memory_gib` is what a GPU measured. Read without pandas, because every look-up of a model comes here."""
 
 import csv
@@ -61,5 +62,5 @@ def require_method(method: str, model: str, parameter: str = "method") -> str:
     """Return `method` if a classifier can be trained by it; raise `ValueError` that names `parameter` otherwise."""
     if method == "generation":
         remedy = f"classify with it by {parameter}='qlora'."
-        raise SettingError(f"{model} is listed with the method generation, which is notebook 05's: {remedy}")
+        raise SettingError(f"{model} is listed with the method generation, which is notebook 06's: {remedy}")
     return method

@@ -70,10 +70,8 @@ def train_lines(given: dict) -> Iterator[str]:
         corpus = load_data(chosen.dataset, seed=chosen.seed, **columns)
         corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
         recipe = replace(recipe, max_length=fit_length(recipe.max_length, tokenizer.model_max_length))
-        where = {"pooling": recipe.pooling, "revision": recipe.revision}
-        plan = plan_labels(
-            chosen.model, corpus.label_names, method=recipe.method, multilabel=corpus.multilabel, **where
-        )
+        where = {name: getattr(recipe, name) for name in ("method", "pooling", "revision")}
+        plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
         if not chosen.run_name:
             name = f"{shorten_name(chosen.dataset)}-{shorten_name(chosen.model)}-seed{chosen.seed}"
             chosen.run_name, number = number_name("cli", name, settings)

@@ -103,6 +103,7 @@ def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None =
     for role, found in known.items():
         is_the_notebook_s = found == of_model(plain.get(role))
         row |= _read_row(role, found, but=plain if is_the_notebook_s and role != "model" else {})
+    _settle_methods(row, typed, writes="method" in own_choices)
     unlisted = dict.fromkeys(("revision", "targets"))  # None of a model that the zoo does not list
     chosen = dict.fromkeys(table["parameters"]) | unlisted | plain | row
     settled = chosen | typed | places
@@ -112,7 +113,6 @@ def fill_in(notebook: str, given: dict, of_model: Callable[[str], dict] | None =
         ):  # else the zoo's row is for just this, and knows it better
             chosen |= cases.get(settled.get(name), {})
     chosen |= typed | places
-    _settle_methods(chosen, writes="method" in own_choices)
     return SimpleNamespace(**(chosen | {"profile": profile, "notebook": notebook}))
 
 
@@ -122,13 +122,14 @@ def _read_row(role: str, found: dict, *, but: dict) -> dict:
     return {prefix + name: value for name, value in found.items() if name != "model" and prefix + name not in but}
 
 
-def _settle_methods(chosen: dict, *, writes: bool) -> None:
-    """Let a model whose row says generation write its labels, trained by QLoRA, where that can be had (`writes`);
-    elsewhere be trained as a classifier by QLoRA."""
+def _settle_methods(row: dict, typed: dict, *, writes: bool) -> None:
+    """Let a model whose row says generation write its labels, trained as it was `typed` or by QLoRA, where that can be had
+    (`writes`); elsewhere be trained as a classifier by QLoRA."""
     for role in MODELS:
         name = "method" if role == "model" else f"{role}_method"
-        if chosen.get(name) == "generation":
-            chosen[name] = "generate-qlora" if writes and role == "model" else "qlora"
+        if row.get(name) == "generation":
+            wanted = str(typed.get(name, "generate-qlora"))
+            row[name] = wanted if writes and wanted.startswith("generate") else "qlora"
 
 
 def check_parameters(chosen: dict, own_choices: dict | None = None) -> None:

@@ -1,10 +1,23 @@
-"""A saved model at work: one text, many texts, a file of any length, a page on the Hub.
+"""A saved model at work: one text, many texts, a file of any length, a page on the Hub, a file that runs without PyTorch.
 
-The room's door opens to the Predictor and to what measures it, so that a service never loads `datasets`: ask `bulk` and
-`publish` by name. Taught in notebook 02 (latency), 03 (one text at a time) and 04 (the Hub).
+The room's door opens to the Predictor and to what measures it, so that a service never loads `datasets`: ask `bulk`,
+`export` and `publish` by name. PyTorch is loaded when the first name that needs it is asked for.
+Taught in notebook 02 (latency), 03 (one text at a time), 04 (the Hub) and 08.
 """
 
-from helpers.deploy.latency import measure_folder_bytes, measure_latency, measure_throughput
-from helpers.deploy.predictor import Prediction, Predictor
+from importlib import import_module
 
-__all__ = ["Prediction", "Predictor", "measure_folder_bytes", "measure_latency", "measure_throughput"]
+from helpers.deploy.answers import Prediction
+
+WHERE = {
+    "OnnxPredictor": "onnx_predictor", "load_predictor": "onnx_predictor", "Predictor": "predictor",
+    "measure_folder_bytes": "latency", "measure_latency": "latency", "measure_throughput": "latency",
+}  # fmt: skip
+
+__all__ = ["Prediction", *WHERE]
+
+
+def __getattr__(name: str):
+    if name not in WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"helpers.deploy.{WHERE[name]}"), name)

@@ -1,6 +1,7 @@
 """Predictions for a whole file, however long: read, predict and write piece by piece, in the memory of one piece.
 Taught in no notebook: it is what `python -m helpers predict --file` does (README, "A large file")."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.data.load import read_text_chunks
+from helpers.deploy.onnx_predictor import OnnxPredictor
 from helpers.deploy.predictor import Predictor
 from helpers.device import fast_matmul
 from helpers.exceptions import DataError, SettingError, shorten
@@ -29,7 +31,7 @@ class FileReport:
 
 
 def predict_file(
-    predictor: Predictor,
+    predictor: Predictor | OnnxPredictor,
     source: str | Path,
     target: str | Path,
     *,
@@ -55,7 +57,9 @@ def predict_file(
         atomic_path(target) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
         ProgressBar(pieces) as bar,
-        fast_matmul(predictor.device),  # for the last piece as well, however short
+        fast_matmul(predictor.device)
+        if predictor.device
+        else contextlib.nullcontext(),  # for the last piece as well, however short
     ):
         for piece, column in read_text_chunks(source, text_column, chunk_rows):
             table = piece.rows

@@ -3,31 +3,19 @@
 import contextlib
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from helpers.deploy.answers import Prediction, describe_answers, require_texts
 from helpers.device import Device, fast_matmul, find_device, pick_bulk_device
-from helpers.evaluation.metrics import decide, probabilities
-from helpers.exceptions import SettingError
+from helpers.evaluation.metrics import probabilities
 from helpers.generation.saving import load
 from helpers.models.batches import EncodedTexts, encode_texts
 from helpers.models.classifier import is_multilabel, label_names
 from helpers.models.predict import predict_logits
 
 FEW = 32  # texts that are computed in full fp32 on a GPU, too: there is nothing to gain
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one text. With several labels per text, `label` joins them by commas (or is "none")."""
-
-    text: str
-    label: str
-    confidence: float  # of the label; of the least sure one where several may be true
-    probabilities: dict[str, float]  # per label, the likeliest first
-    truncated: bool  # the text was longer than the model reads; its end was lost
 
 
 class Predictor:
@@ -80,18 +68,11 @@ class Predictor:
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return a prediction per text. Raises `ValueError` for a text that is empty or no text at all."""
-        if isinstance(texts, str):
-            raise SettingError("predict takes a list of texts: use predict_one for a single one.")
-        texts = list(texts)
-        for row, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                found = "empty" if isinstance(text, str) else repr(text)
-                raise SettingError(f"Text {row + 1} of {len(texts)} is {found}: give some words.")
+        texts = require_texts(texts)
         if not texts:
             return []
-        encoded = encode_texts(texts, self.tokenizer, self.max_length)
-        rows = zip(texts, self._score(encoded), encoded.cut, strict=True)
-        return [self._describe(text, row, truncated=bool(cut)) for text, row, cut in rows]
+        how = {"multilabel": self.multilabel, "thresholds": self.thresholds}
+        return describe_answers(texts, *self.predict_with_cut(texts), self.label_names, **how)
 
     def predict_one(self, text: str) -> Prediction:
         """Return the prediction of one text."""
@@ -101,13 +82,3 @@ class Predictor:
         with fast_matmul(self.device) if len(encoded) > FEW else contextlib.nullcontext():
             logits = predict_logits(self.classifier, encoded, self.device)
         return probabilities(logits / self.temperature, multilabel=self.multilabel)
-
-    def _describe(self, text: str, row: np.ndarray, *, truncated: bool) -> Prediction:
-        chosen = decide(row[None], multilabel=self.multilabel, thresholds=self.thresholds)[0]
-        if self.multilabel:
-            label = ",".join(name for name, on in zip(self.label_names, chosen, strict=True) if on) or "none"
-            confidence = float(np.where(chosen == 1, row, 1 - row).min())
-        else:
-            label, confidence = self.label_names[chosen], float(row[chosen])
-        order = np.argsort(-row, kind="stable")
-        return Prediction(text, label, confidence, {self.label_names[i]: float(row[i]) for i in order}, truncated)

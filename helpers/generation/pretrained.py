@@ -8,6 +8,7 @@ import torch
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
 from helpers.exceptions import AssetError, SettingError
+from helpers.generation.answers import make_answers
 from helpers.generation.prompts import Prompt, read_as_text
 from helpers.generation.writer import LabelWriter
 from helpers.models import heads
@@ -67,16 +68,12 @@ def load_decoder(
 ):  # fmt: skip
     """Return the language model of `origin`: `adapted` with the adapter that it holds, if any, else merged.
     Raises `AssetError` for an encoder, for an adapter that was trained for something else, and for missing weights."""
+    require_decoder(origin)
     if origin.kind == "adapter":
         return _load_adapted(origin, dropout, device, adapted=adapted, four_bit=four_bit, trainable=trainable)
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    if not str((origin.config.get("architectures") or [""])[0]).endswith("ForCausalLM"):
-        raise AssetError(
-            f"{origin.name!r} does not write text ({origin.config.get('model_type')}): choose a decoder that "
-            "`python -m helpers zoo` lists, such as SmolLM2-135M-Instruct."
-        )
     config = read_config(origin, dropout=dropout)
     how = loading_options(
         MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], device, frozen=adapted, keep=[] if four_bit else None
@@ -89,6 +86,19 @@ def load_decoder(
     return prepare(backbone, device)
 
 
+def require_decoder(origin: Origin) -> None:
+    """Raise `AssetError` for a model that does not write text, and for an adapter that did not learn to write labels."""
+    if origin.kind == "adapter" and not origin.writes:
+        raise AssetError(
+            f"The adapter {origin.name!r} was not trained to write labels: name the model that it stands on."
+        )
+    if origin.kind != "adapter" and not str((origin.config.get("architectures") or [""])[0]).endswith("ForCausalLM"):
+        raise AssetError(
+            f"{origin.name!r} does not write text ({origin.config.get('model_type')}): choose a decoder that "
+            "`python -m helpers zoo` lists, such as SmolLM2-135M-Instruct."
+        )
+
+
 def _load_adapted(
     origin: Origin, dropout: float | None, device: Device | None, *, adapted: bool, four_bit: bool, trainable: bool
 ):
@@ -96,10 +106,6 @@ def _load_adapted(
     from peft import PeftModel
 
     name, revision = origin.base
-    if not origin.writes or not name:
-        raise AssetError(
-            f"The adapter {origin.name!r} was not trained to write labels: name the model that it stands on."
-        )
     base = find_origin(name, revision=revision)
     backbone = load_decoder(base, dropout=dropout, device=device, adapted=adapted, four_bit=four_bit)
     with quiet_peft(), explain_hub_errors(origin.name, origin.location):
@@ -129,9 +135,13 @@ def add_adapter(backbone, *, rank: int, targets: list[str] | None, seed: int):
         return keep_training_in_fp32(get_peft_model(backbone, config))
 
 
-def plan_labels(model: str, names: list[str], *, method: str, **how) -> heads.LabelPlan:
+def plan_labels(
+    model: str, names: list[str], *, method: str, multilabel: bool, pooling: str = "auto", revision: str | None = None
+) -> heads.LabelPlan:  # fmt: skip
     """Return the labels that `model` will have when it is trained by `method`, as `models.plan_labels` does: a writer
-    has no head, so its labels are those of the data."""
+    has no head, so its labels are those of the data. Raises `PlainError` for a model that cannot write them."""
     if method not in WRITING:
-        return heads.plan_labels(model, names, **how)
+        return heads.plan_labels(model, names, multilabel=multilabel, pooling=pooling, revision=revision)
+    require_decoder(find_origin(model, revision=revision))
+    make_answers(load_tokenizer(model, revision=revision), names, multilabel=multilabel)  # refuses what it cannot write
     return heads.LabelPlan(names, "new", f"{model} learns to write {len(names)} labels.")

@@ -4,7 +4,7 @@ Taught in notebook 01 (batches, the classifier, saving), 02 (pooling) and 04 (ad
 from helpers.models.adapters import use_gradient_checkpointing
 from helpers.models.baseline import make_baseline
 from helpers.models.batches import (
-    collate, encode_split, encode_texts, make_batches, padding_share, select_rows,
+    collate, encode_split, encode_texts, fit_length, make_batches, padding_share, select_rows,
 )  # fmt: skip
 from helpers.models.classifier import (
     POOLINGS, TextClassifier, backbone_of, count_parameters, final_layer, head_parts, is_multilabel, label_names, pool,
@@ -20,7 +20,7 @@ from helpers.models.zoo import find_defaults, read_zoo, require_method
 
 __all__ = [
     "HEADS", "METHODS", "POOLINGS", "LabelPlan", "TextClassifier", "backbone_of", "collate", "count_parameters",
-    "count_weights", "encode_split", "encode_texts", "final_layer", "find_defaults", "head_parts", "is_multilabel",
+    "count_weights", "encode_split", "encode_texts", "final_layer", "find_defaults", "fit_length", "head_parts", "is_multilabel",
     "label_names", "load", "load_classifier", "load_tokenizer", "make_baseline", "make_batches", "match_labels",
     "padding_share", "plan_labels", "pool", "pooling_of", "predict_logits", "read_zoo", "require_method", "save",
     "select_rows", "set_labels", "use_gradient_checkpointing",

@@ -140,6 +140,7 @@ def draw_explorer(points: np.ndarray, outcomes: Sequence[str], notes: Sequence[s
         path, title = shape.format(x=x, y=round(tall - y, 1)), f"<title>{html.escape(note)}</title>"
         marks.append(f'<path d="{path}" {style} pointer-events="bounding-box">{title}</path>')
     box = f'<rect width="800" height="{tall}" fill="white" stroke="#ccc"/>'
-    svg = f'<svg viewBox="0 0 800 {tall}" width="100%" style="max-width:900px" role="img">{box}{"".join(marks)}</svg>'
+    size = f'viewBox="0 0 800 {tall}" width="100%" style="max-width:900px"'
+    svg = f'<svg {size} role="img" aria-label="{html.escape(caption)}">{box}{"".join(marks)}</svg>'
     plain = 'class="tex2jax_ignore mathjax_ignore"'  # in a note, "$" is money
     return f"<figure {plain}>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"

@@ -2,11 +2,13 @@
 Taught in notebooks 04 and 05."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from datasets import DatasetDict, concatenate_datasets
 
+from helpers.data.corpus import LoadedData
 from helpers.data.duplicates import normalise
 from helpers.evaluation.metrics import decide, fast_score, probabilities
 from helpers.evaluation.thresholds import KINDS, tune_thresholds
@@ -51,6 +53,27 @@ def make_folds(
         parts = [np.flatnonzero(np.isin(groups, chosen)) for chosen in (rest[train], rest[tuning], scored)]
         result.append(Fold(number, *parts))
     return result
+
+
+def take_fold(data: LoadedData, fold: int | None, folds: int = 5, *, seed: int = 0) -> LoadedData:
+    """Return `data` divided for fold number `fold` of `folds`, from 1: `test` is the part that is scored, `validation` the
+    rows for epoch and thresholds. Train and validation are pooled; the data's own test split is in no fold.
+
+    Whatever seed a run has, the folds are drawn with `seed`, so that every system and seed meets the same ones.
+    Without a `fold`, return `data` as it is. Raises `SettingError` for a fold that does not exist.
+    """
+    if fold is None:
+        return data
+    if not 1 <= fold <= folds:
+        raise SettingError(f"fold={fold}: with folds={folds} it must be a whole number from 1 to {folds}.")
+    pool = concatenate_datasets([data.splits["train"], data.splits["validation"]])
+    labels = np.asarray(pool["labels" if data.multilabel else "label"]).astype(np.int64)
+    flags = labels if data.multilabel else np.eye(len(data.label_names), dtype=np.int64)[labels]
+    found = make_folds(pool["text"], flags, data.label_names, folds=folds, seed=seed)[fold - 1]
+    parts = {"train": found.train, "validation": found.tuning, "test": found.scored}
+    note = f"Fold {fold} of {folds}: train and validation were divided anew; the data's own test split is not used."
+    splits = DatasetDict({name: pool.select(rows) for name, rows in parts.items()})
+    return replace(data, splits=splits, notes=[*data.notes, note])
 
 
 def cross_validate(

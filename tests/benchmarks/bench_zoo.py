@@ -23,7 +23,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 import torch
-from estimate import estimate_step
+from estimate import estimate_step, estimate_writing
 
 from helpers import data, files, models, training
 from helpers.device import Device, find_device
@@ -41,6 +41,10 @@ BERT = {"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_a
         "intermediate_size": 3072}  # fmt: skip
 ROBERTA = BERT | {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}
 # As published in each model's config.json: what decides the number of parameters and the work per token.
+TIED = {"tie_word_embeddings": True}  # the words that are read and those that are written share their vectors
+WRITING = {"prompt": 60, "answer": 24}  # tokens around a text and behind it: eleven labels, all of them
+QWEN_14B = QWEN | {"vocab_size": 152064, "hidden_size": 5120, "num_hidden_layers": 48, "num_attention_heads": 40,
+                   "num_key_value_heads": 8, "intermediate_size": 13824}  # fmt: skip
 SIZES = {
     "all-MiniLM-L6-v2": BERT | {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
     "SmolLM2-135M-Instruct": {"vocab_size": 49152, "hidden_size": 576, "num_hidden_layers": 30,
@@ -63,13 +67,12 @@ SIZES = {
                                  "num_attention_heads": 12, "num_key_value_heads": 2, "intermediate_size": 8960},
     "Mistral-7B-v0.1": MISTRAL,
     "Mistral-7B-Instruct-v0.1": MISTRAL,
-    "Qwen2.5-1.5B": QWEN | {"vocab_size": 151936, "hidden_size": 1536, "num_hidden_layers": 28,
+    "Qwen2.5-1.5B": QWEN | TIED | {"vocab_size": 151936, "hidden_size": 1536, "num_hidden_layers": 28,
                             "num_attention_heads": 12, "num_key_value_heads": 2, "intermediate_size": 8960},
-    "Llama-3.2-3B-Instruct": LLAMA | {"hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24,
+    "Llama-3.2-3B-Instruct": LLAMA | TIED | {"hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24,
                                       "num_key_value_heads": 8, "intermediate_size": 8192},
-    "Qwen2.5-Coder-14B-Instruct": QWEN | {"vocab_size": 152064, "hidden_size": 5120, "num_hidden_layers": 48,
-                                          "num_attention_heads": 40, "num_key_value_heads": 8,
-                                          "intermediate_size": 13824},
+    "Qwen2.5-14B-Instruct": QWEN_14B,
+    "Qwen2.5-Coder-14B-Instruct": QWEN_14B,
 }  # fmt: skip
 TINY = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
         "max_position_embeddings": 128, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64,
@@ -99,8 +102,12 @@ def count_needs(name: str, *, tiny: bool = False) -> dict[str, float]:
     """
     row, config = zoo.find_row(name), make_config(name, tiny=tiny)
     settings = {"rank": int(row["rank"] or 0), "targets": zoo.find_defaults(name)["targets"]}
-    settings |= {"rows": int(row["batch_size"]), "length": longest_text(row), "pooling": row["pooling"]}
-    found = estimate_step(config, list(data.ELEVEN_EMOTIONS), method=find_method(row), **settings)
+    settings |= {"rows": int(row["batch_size"]), "length": longest_text(row)}
+    if row["method"] == "generation":
+        found = estimate_writing(config, method="generate-qlora", **WRITING, **settings)
+    else:
+        settings |= {"pooling": row["pooling"]}
+        found = estimate_step(config, list(data.ELEVEN_EMOTIONS), method=row["method"], **settings)
     return {"parameters_millions": round(found.parameters / 1e6, 1), "memory_gib": round(found.peak / 2**30, 1)}
 
 

@@ -13,9 +13,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import DefaultDeviceType
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from helpers.device import Device
-from helpers.models.adapters import add_lora, use_gradient_checkpointing, wants_gradient_checkpointing
+from helpers.generation.pretrained import add_adapter
+from helpers.generation.writer import completion_loss
+from helpers.models.adapters import LARGE, add_lora, use_gradient_checkpointing, wants_gradient_checkpointing
 from helpers.models.classifier import TextClassifier, backbone_of, count_parameters, set_labels
 from helpers.models.weights import ATTENTION_DROPOUTS, native_class, native_poolings, pick_attention, pick_dtype
 from helpers.training.memory import count_peak
@@ -56,6 +59,53 @@ def estimate_step(
         batch = {name: torch.ones(rows, length, dtype=torch.long) for name in ("input_ids", "attention_mask")}
         batch["labels"] = torch.zeros(rows, len(names))
         return Estimate(parameters, count_peak(classifier, batch, CPU), checkpointing)
+
+
+class Written(nn.Module):
+    """A language model and the loss of its answers, as `LabelWriter` computes it: of texts that are already in a prompt."""
+
+    own_loss = True
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask, labels):
+        keep = labels.shape[1] + 1
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=keep).logits.float()
+        return SequenceClassifierOutput(loss=completion_loss(logits[:, :-1], labels))
+
+
+def estimate_writing(
+    config, *, method: str, rows: int, length: int, prompt: int, answer: int, rank: int, targets: list[str] | None
+) -> Estimate:
+    """Return what a step on `rows` texts of `length` tokens needs, in a prompt of so many tokens, for the language model of
+    `config` that learns to write answers of `answer` tokens by `method`, "generate" or "generate-qlora".
+    With gradient checkpointing, by which large models are trained, every text has the whole prompt before it."""
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    config.use_cache, config.base_revision, config._name_or_path = False, None, "estimated"
+    attention = pick_attention(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], GPU)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            config, attn_implementation=attention, dtype=pick_dtype(GPU, frozen=True)
+        )
+        parameters = count_parameters(model).total
+        if method == "generate-qlora":
+            put_in_4_bits(model)
+        model = add_adapter(model, rank=rank, targets=targets, seed=0)
+    checkpointing = parameters > LARGE
+    if checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with FakeTensorMode(allow_non_fake_inputs=True), as_on_a_gpu():
+        materialise(model)
+        if config.tie_word_embeddings:
+            model.get_base_model().lm_head.weight = model.get_input_embeddings().weight
+        whole = prompt + length + answer
+        batch = {name: torch.ones(rows, whole, dtype=torch.long) for name in ("input_ids", "attention_mask")}
+        batch["labels"] = torch.ones(rows, answer, dtype=torch.long)
+        return Estimate(parameters, count_peak(Written(model), batch, CPU), checkpointing)
 
 
 def build_classifier(config, method: str, pooling: str, frozen_dtype: torch.dtype | None) -> nn.Module:

@@ -77,7 +77,7 @@ def test_the_competition_s_score_is_shown_with_the_entry(command):
     "name, says",
     [
         ("gema", "Error: The zoo has no model 'gema': do you mean gemma or gemma-2b?\n"),
-        ("Qwen2.5-14B-Instruct", "do you mean Qwen2.5-Coder-14B-Instruct"),
+        ("Qwen2.5-Coder-14-Instruct", "do you mean Qwen2.5-Coder-14B-Instruct"),
         ("xyzzy", "Error: The zoo has no model 'xyzzy': `python -m helpers zoo` lists what there is.\n"),
     ],
 )

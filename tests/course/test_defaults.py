@@ -298,8 +298,17 @@ def test_a_model_that_is_listed_with_generation_is_trained_as_a_classifier_in_4_
     assert find_defaults(name)["method"] == "generation"
     assert choose_02(decoder=name).decoder_method == "qlora" and choose_02(decoder=name).decoder_pooling == "last"
     assert choose_02(decoder=name, decoder_method="lora").decoder_method == "lora", "what is typed wins"
-    for table in ("cli", "05_lora_multilabel"):
-        assert fill_in(table, {"model": name, "dataset": "moments"}, find_defaults).method == "qlora"
+    given = {"model": name, "dataset": "moments"}
+    assert fill_in("05_lora_multilabel", given, find_defaults).method == "qlora"
+
+
+@pytest.mark.parametrize("method, settled", [(None, "generate-qlora"), ("generate", "generate"), ("qlora", "qlora")])
+def test_on_the_command_line_a_model_listed_with_generation_writes_its_labels(method, settled):
+    given = {"model": "Qwen2.5-1.5B", "dataset": "moments", "method": method}
+    chosen = fill_in("cli", given, find_defaults)
+    assert chosen.method == settled
+    assert (chosen.learning_rate, chosen.rank, chosen.batch_size) == (5e-5, 128, 32), "the zoo's, for all of them"
+    assert fill_in("cli", given | {"model": "smollm2", "method": "generate"}, find_defaults).learning_rate == 1e-3
 
 
 def test_the_zoo_s_length_is_filled_in_and_leaves_the_laptop_profile_as_it_is():

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 from tiny import FP32, make_tokenizer, toy_data
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -33,7 +32,7 @@ ZOO = read_zoo()
 REPORTED = {
     "roberta-base", "distilbert-base-uncased", "distilroberta-base", "gemma-2b", "gemma-1.1-2b-it", "gemma-2-2b",
     "Llama-3.2-1B", "stella_en_1.5B_v5", "Qwen2.5-1.5B", "Llama-3.2-3B-Instruct", "Qwen2.5-Coder-14B-Instruct",
-    "Mistral-7B-v0.1", "Mistral-7B-Instruct-v0.1",
+    "Qwen2.5-14B-Instruct", "Mistral-7B-v0.1", "Mistral-7B-Instruct-v0.1",
 }  # fmt: skip
 LAPTOP = {"all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"}
 OURS = {"ModernBERT-base", "bert-base-uncased", "Qwen2.5-0.5B", "all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"}
@@ -71,32 +70,6 @@ def test_a_row_builds_trains_two_steps_saves_and_reloads_to_identical_logits(nam
     assert (predict_logits(loaded, validation) == after).all()
 
 
-@pytest.mark.parametrize("name", [name for name in ZOO.index if ZOO.loc[name, "method"] == "generation"])
-def test_a_generation_row_learns_to_speak_and_reloads_to_identical_logits(name, tmp_path):
-    """Notebook 05 teaches the method; here a tiny causal model of the row's architecture trains, saves and reloads."""
-    from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    base = build_tiny(name, tmp_path / "base", AutoModelForCausalLM)
-    load = lambda: AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")  # noqa: E731
-    model = get_peft_model(load(), LoraConfig(r=int(find_row(name)["rank"]), target_modules="all-linear"))
-    ids = torch.randint(4, 200, (4, 12), generator=torch.Generator().manual_seed(0))
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    losses = []
-    for _ in range(3):
-        loss = model(input_ids=ids, labels=ids).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    assert losses[2] < losses[0]
-    model.save_pretrained(tmp_path / "adapter")
-    assert load_file(tmp_path / "adapter" / "adapter_model.safetensors")
-    again = PeftModel.from_pretrained(load(), tmp_path / "adapter")
-    with torch.inference_mode():
-        assert torch.equal(again.eval()(input_ids=ids).logits, model.eval()(input_ids=ids).logits)
-
-
 def test_every_reported_system_and_every_model_of_ours_is_listed():
     assert set(ZOO.index) == REPORTED | OURS == set(bench_zoo.SIZES)
     assert ZOO.index.is_unique and ZOO["hub_id"].is_unique
@@ -127,6 +100,7 @@ FACTS = {
     "Qwen2.5-1.5B": (0.4341, 0.4257, 5e-5, 128, 32, None),
     "Llama-3.2-3B-Instruct": (0.5929, 0.5841, 5e-5, 128, 32, None),
     "Qwen2.5-Coder-14B-Instruct": (0.6229, 0.5963, 5e-5, 128, 32, None),
+    "Qwen2.5-14B-Instruct": (None, None, 5e-5, 128, 32, None),
     "Mistral-7B-v0.1": (None, None, None, None, None, None),
     "Mistral-7B-Instruct-v0.1": (None, None, None, None, None, None),
 }
@@ -146,7 +120,7 @@ def test_only_what_a_project_reports_has_a_reported_score():
     reported = {name for name, (f1, *_) in FACTS.items() if f1}
     assert set(FACTS) == REPORTED
     assert set(ZOO.index[ZOO["reported_f1"].notna()]) == reported
-    generated = ZOO.index[ZOO["method"] == "generation"]
+    generated = ZOO.index[(ZOO["method"] == "generation") & ZOO["reported_f1"].notna()]
     assert list(ZOO.index[ZOO["reported_competition_f1"].notna()]) == list(generated)
     assert (ZOO.loc[generated, "reported_competition_f1"] < ZOO.loc[generated, "reported_f1"]).all()
 
@@ -281,7 +255,7 @@ def test_a_table_that_pandas_wrote_is_read_alike(tmp_path):
 
 def test_generation_is_another_notebook_s():
     assert require_method("qlora", "x") == "qlora"
-    with pytest.raises(ValueError, match="notebook 05's: classify with it by method='qlora'"):
+    with pytest.raises(ValueError, match="notebook 06's: classify with it by method='qlora'"):
         require_method("generation", "Qwen2.5-1.5B")
 
 

@@ -94,6 +94,7 @@ def test_the_explorer_is_well_formed_harmless_and_readable():
     notes = ["<script>alert(1)</script>", 'says "ha" & more', "plain"]
     names = ["wrong", "correct, negative", "correct, positive"]
     content = draw_explorer(np.array([[0, 0], [1, 2], [3, 1.0]]), names, notes, caption="A <map>")
+    assert 'aria-label="A &lt;map&gt;"' in content  # who hears the page hears what the picture is
     assert "<script" not in content
     figure = ET.fromstring(content)
     assert [title.text for title in figure.iter("title")] == notes

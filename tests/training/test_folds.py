@@ -3,12 +3,13 @@ import pytest
 import torch
 from tiny import FP32, LABELS, build_model, toy_data
 
-from helpers.exceptions import DataError
+from helpers.data import load_data
+from helpers.exceptions import DataError, SettingError
 from helpers.models.batches import EncodedTexts
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
 from helpers.training.config import TrainingConfig
-from helpers.training.folds import cross_validate, fold_table, make_folds
+from helpers.training.folds import cross_validate, fold_table, make_folds, take_fold
 from helpers.training.loop import fit
 
 NAMES = ["often", "sometimes", "rarely"]
@@ -115,3 +116,30 @@ def test_every_fold_is_trained_from_the_same_start(tmp_path):
     assert torch.equal(starts[0], starts[1]) and torch.equal(starts[0], starts[2])
     assert not torch.equal(ends[0], ends[1]), "each fold trains on other rows"
     assert len(scores) == 3 and not np.isnan(logits).any()
+
+
+def test_the_folds_of_a_corpus_leave_its_test_split_alone():
+    whole = load_data("moments", label_column=["anger", "joy", "sadness"])
+    folds = [take_fold(whole, number, 4) for number in (1, 2, 3, 4)]
+    pooled = [*whole.splits["train"]["text"], *whole.splits["validation"]["text"]]
+    assert sorted(text for fold in folds for text in fold.splits["test"]["text"]) == sorted(pooled)
+    for number, fold in enumerate(folds, start=1):
+        held = [text for part in fold.splits.values() for text in part["text"]]
+        assert sorted(held) == sorted(pooled)
+        assert f"Fold {number} of 4" in fold.notes[-1] and fold.label_names == whole.label_names
+    assert take_fold(whole, None) is whole
+
+
+def test_the_folds_of_one_label_per_text_keep_the_labels_ratios():
+    whole = load_data("moments", label_column="emotion")
+    fold = take_fold(whole, 1, 5)
+    shares = [np.bincount(corpus.splits[part]["label"]) / len(corpus.splits[part]["label"])
+              for corpus, part in ((whole, "train"), (fold, "test"))]  # fmt: skip
+    assert np.abs(shares[0] - shares[1]).max() < 0.02
+
+
+@pytest.mark.parametrize("number", [0, 6])
+def test_a_fold_that_does_not_exist_is_refused(number):
+    whole = load_data("moments", label_column="emotion")
+    with pytest.raises(SettingError, match=f"fold={number}: with folds=5 it must be a whole number from 1 to 5"):
+        take_fold(whole, number, 5)
