@@ -17,6 +17,7 @@ help:
 	@echo "make test-gpu      the tests that need a GPU"
 	@echo "make test-lowest   the tests with the lowest versions that requirements.txt allows"
 	@echo "make sweep [SWEEP=file.yaml]   run a grid of systems, folds and seeds; again: what is missing"
+	@echo "make student       notebooks to hand out · make grade FOLDER=copies · make pack: for a room without network"
 	@echo "make lint | bench | figures | refresh [NB=01] | clean"
 
 setup: $(STAMP)
@@ -93,5 +94,40 @@ sweep: setup .venv-sweep/.complete
 repository: $(STAMP)
 	@$(PY) -m helpers repository $(NAME)
 
+# For teachers; see teaching/README.md.
+.PHONY: student grade grader lessons slides pack
+student: $(STAMP)
+	@$(PY) -m classroom.release $(NB)
+
+lessons: $(STAMP)
+	@$(PY) -m classroom.lesson $(NB)
+
+slides: $(STAMP)
+	@$(PY) -m classroom.slides $(NB)
+
+# One archive with models, data and libraries: make pack [PLATFORM=windows] [PYVERSION=3.12] [TORCH=no]
+PLATFORM ?= linux
+PYVERSION ?= 3.12
+TORCH ?= yes
+pack: setup
+	@$(PY) -m classroom.pack --platform $(PLATFORM) --python $(PYVERSION) $(if $(filter no,$(TORCH)),--without-torch)
+
+FOLDER ?=
+SECONDS ?= 30
+TRUST ?=
+GRADER := .venv-classroom/bin/python
+
+grade: $(STAMP) grader
+	@test -n "$(FOLDER)" || { echo "Say where the copies are: make grade FOLDER=copies"; exit 2; }
+	@$(GRADER) -m classroom.grade "$(FOLDER)" --seconds $(SECONDS) $(if $(TRUST),--trust)
+
+# nbgrader, in an environment of its own.
+grader: .venv-classroom/.complete
+.venv-classroom/.complete: requirements-classroom.txt
+	@test -x $(GRADER) || $(PYTHON) -m venv .venv-classroom
+	@echo "installing nbgrader into .venv-classroom (a minute, once)"
+	@$(GRADER) -m pip install --quiet --disable-pip-version-check -r requirements-classroom.txt
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-lowest .venv-colab .venv-sweep .venv-book book/_build runs data/cache
+	rm -rf .venv .venv-classroom .venv-lowest .venv-colab .venv-sweep .venv-book book/_build runs pack student data/cache

@@ -35,7 +35,7 @@ class Map:
         if re.match(r"[a-z]+:|//", link):
             return link
         target = (document.parent / unquote(path)).resolve() if path else document.resolve()
-        anchor = make_slug(unquote(anchor))  # a notebook's own anchors keep case and punctuation
+        given, anchor = anchor, make_slug(unquote(anchor))  # a notebook's own anchors keep case and punctuation
         page, here = self.pages.get(target), here or self.pages[document]
         if target.name.startswith("00_") and anchor in self.terms:
             page = "glossary.md"
@@ -44,7 +44,7 @@ class Map:
             return away + (f"#{anchor}" if anchor else "")
         inside = target.relative_to(self.root.resolve()).as_posix()
         kind = "tree" if target.is_dir() else "blob"
-        return f"{HOME}/{kind}/main/{inside}" + (f"#{anchor}" if anchor else "")
+        return f"{HOME}/{kind}/main/{inside}" + (f"#{given}" if given else "")
 
     def rewrite(self, text: str, document: Path, here: str | None = None) -> str:
         """Return a `document`'s Markdown, to stand on the page `here`, with links as the book needs them; code stays."""

@@ -1,4 +1,4 @@
-"""Look at a built site in a real browser: `python -m book.look [FOLDER]` prints one line per fault; status 1 if any.
+"""Look at a built site in a real browser: `python -m book.look [FOLDER [PAGE …]]` prints one line per fault.
 
 Every page is opened in Chromium, light and dark, wide and 360 pixels wide: errors in the console, requests to other
 machines or for what is not there, links that lead nowhere inside the site, sideways scroll, and what axe-core calls
@@ -37,23 +37,26 @@ class _Silent(SimpleHTTPRequestHandler):
         """Say nothing of each request."""
 
 
-def look(folder: Path, browser: Browser) -> list[Fault]:
-    """Return the faults of the site in `folder`."""
+def look(folder: Path, browser: Browser, only: list[str] | None = None) -> Iterator[Fault]:
+    """Yield the faults of the site in `folder`, or of some of its pages; links between pages are judged at the end."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Silent, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_port}/"
-    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.html"))]
-    faults, links, anchors = [], {}, {}
+    names = only or [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.html"))]
+    links, anchors = {}, {}
     try:
         for name in names:
             if name not in UNCHECKED and not name.startswith("_"):
-                faults += look_at_page(browser, base, name, links, anchors)
-        faults += find_dead_links(folder, links, anchors)
+                yield from look_at_page(browser, base, name, links, anchors)
+        yield from find_dead_links(folder, links, anchors)
+        for name in names:
+            if (folder / name).parent.name == "notebooks":
+                yield from try_controls(browser, base, name)
         if (folder / "search.html").exists():
-            faults += try_search(browser, base)
+            yield from try_search(browser, base)
+            yield from try_search(browser, folder.resolve().as_uri() + "/")  # opened as a file, without a server
     finally:
         server.shutdown()
-    return faults
 
 
 def look_at_page(browser: Browser, base: str, name: str, links: dict, anchors: dict) -> list[Fault]:
@@ -65,6 +68,7 @@ def look_at_page(browser: Browser, base: str, name: str, links: dict, anchors: d
     if (count := page.locator("h1:visible").count()) != 1:
         faults.append(Fault(name, "headings", f"{count} headings of the first rank"))
     faults += find_barriers(page, name, "light")
+    page.add_style_tag(content="* { transition: none !important }")  # a colour half-way is nobody's choice
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     faults += find_barriers(page, name, "dark", runOnly={"type": "rule", "values": ["color-contrast"]})
     page.set_viewport_size(PHONE)
@@ -130,6 +134,28 @@ def find_dead_links(folder: Path, links: dict, anchors: dict) -> Iterator[Fault]
                 yield Fault(name, "link", f"{link}: no such place")
 
 
+def try_controls(browser: Browser, base: str, name: str) -> Iterator[Fault]:
+    """Yield a fault for each thing in a chapter that does not react: the switch to dark, folded answers, the way on."""
+    faults: list[Fault] = []
+    page = open_page(browser, base, name, faults)
+    seen = set()
+    for _ in range(3):  # as the system is, light, dark
+        page.locator("button.theme-switch-button:visible").first.click()
+        seen.add(page.evaluate("document.documentElement.dataset.theme"))
+    answer = page.locator("main details:has(summary)").first
+    answer.locator("summary").first.click()
+    works = {
+        "the switch between light and dark": seen == {"light", "dark"},
+        "a folded answer": answer.evaluate("details => details.open"),
+        "previous or next": page.locator(".prev-next-area a").count() > 0,
+        "Open in Colab": page.locator("a.colab[href^='https://colab.research.google.com/']").count() == 1,
+        "the download": page.locator("a.download[download]").count() == 1,
+    }
+    page.context.close()
+    yield from faults
+    yield from (Fault(name, "control", f"{what} does not work") for what, fine in works.items() if not fine)
+
+
 def try_search(browser: Browser, base: str) -> Iterator[Fault]:
     """Yield a fault if the search does not find a word that the course explains."""
     faults: list[Fault] = []
@@ -146,13 +172,13 @@ def try_search(browser: Browser, base: str) -> Iterator[Fault]:
 
 def main() -> int:
     """Print the faults of the site named on the command line, or of the book; return the exit status."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else BUILT / "html"
+    folder, found = Path(sys.argv[1]) if len(sys.argv) > 1 else BUILT / "html", 0
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        faults = look(folder, browser)
-    for fault in faults:
-        print("\t".join(fault))
-    return 1 if faults else 0
+        for fault in look(folder, browser, sys.argv[2:]):
+            found += 1
+            print("\t".join(fault), flush=True)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from helpers.evaluation.fingerprints import fingerprint_answers, fingerprint_rows, make_keys, seal_record
 from helpers.evaluation.scores import incorrect_table, predictions_table
 from helpers.exceptions import SettingError
 from helpers.files import (
@@ -29,7 +30,7 @@ from helpers.files import (
 )  # fmt: skip
 
 RUNS = ROOT / "runs"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no test_set, answers and seal
 # Settings that leave a run the same run: it may go on, or be done again, with other values of these.
 WITHOUT_EFFECT = (
     "run_name", "resume", "save_model", "tracker", "tracker_project", "push_to", "show_texts", "precision", "max_tokens",
@@ -141,14 +142,20 @@ def claim_folder(folder: Path) -> None:
     _claimed[folder] = lock
 
 
-def complete_run(folder: Path, record: dict, texts, scores, result=None, wrong: pd.DataFrame | None = None) -> None:
+def complete_run(folder: Path, record: dict, texts, scores, result=None, wrong: pd.DataFrame | None = None) -> dict:
     """Write history, predictions, wrong predictions and at last the record of a run that scored `texts`; give its folder up.
+    Return the record with fingerprints of the scored rows and the answers, and a seal (`evaluation.seal_record`).
     `wrong` stands for the plain table of the wrong ones, where a notebook knows more of them (`analysis.wrong_predictions`)."""
     if result is not None:
         write_table(folder / "history.csv", result.history)
-    write_table(folder / "predictions.csv", predictions_table(texts, scores))
+    table = predictions_table(texts, scores)
+    write_table(folder / "predictions.csv", table)
     write_table(folder / "incorrect_predictions.csv", incorrect_table(texts, scores) if wrong is None else wrong)
+    answered = make_keys(table["text"]), table["true"], table["predicted"]
+    known = {"test_set": fingerprint_rows(*answered[:2]), "answers": fingerprint_answers(*answered)}
+    record = seal_record(json.loads(json.dumps(record | known)))  # as it will be read: tuples are lists
     finish_run(folder, record)
+    return record
 
 
 def finish_run(folder: Path, record: dict) -> None:

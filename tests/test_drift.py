@@ -28,7 +28,7 @@ LIBRARIES = (
 # What a variable or attribute of this name holds wherever the course has one; its type stands nowhere in the source.
 HOLDS = {
     "accelerator": "accelerate.Accelerator()",
-    "backbone": "transformers.PreTrainedModel()",
+    "backbone": "transformers.LlamaForCausalLM()",  # what a decoder that writes takes; encoders take less
     "tokenizer": "transformers.PreTrainedTokenizerBase()",
 }
 # What takes any keyword, and who reads it: there the name must be a parameter, a trait, or stand in quotes in the source.
@@ -49,9 +49,10 @@ READERS = {
     "transformers.utils.find_adapter_config_file": ["transformers.utils.peft_utils.find_adapter_config_file"],
     "peft.PeftModel.from_pretrained": ["huggingface_hub.hf_hub_download"],
     "transformers.AutoTokenizer.from_pretrained": ["transformers.PreTrainedTokenizerBase.from_pretrained"],
-    "transformers.PreTrainedModel().__call__": [
-        f"transformers.{kind}Model.forward" for kind in ("Bert", "ModernBert", "Llama", "Qwen3")
+    "transformers.LlamaForCausalLM().__call__": [
+        f"transformers.{kind}ForCausalLM.forward" for kind in ("Llama", "Qwen2", "Qwen3", "Mistral", "Gemma2")
     ],
+    "transformers.LlamaForCausalLM().generate": ["transformers.GenerationConfig.__init__"],
 }
 
 

@@ -104,6 +104,12 @@ def fingerprint_data(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def find_data_version(name: str) -> str | None:
+    """Return which version of the dataset `name` one has: the revision on the Hub, or a fingerprint of the local files."""
+    asset = find_dataset(name)
+    return asset.revision or (fingerprint_data(Path(asset.location)) if asset.is_local else None)
+
+
 def _find(section: str, name: str, revision: str | None, cache: Path) -> Asset:
     """Look `name` up: first as a local path, then in `data/assets.toml` (a model in the zoo, too), then take it for a Hub
     id, at `revision`, or the pinned one, or "main". What was fetched beforehand is found in `cache`, and the Hub is not

@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from helpers.cli import course, export, model, serve, sweep, zoo
+from helpers.cli import course, export, leaderboard, model, serve, sweep, zoo
 from helpers.exceptions import LONGEST, PlainError, shorten
 from helpers.files import find_disk_sentence
 
@@ -19,8 +19,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Transformers for Emotion."
 )
 for command in (course.fetch, course.repository, course.parameters, course.run, course.refresh, course.bands,
-                course.measure, course.figures, zoo.zoo, model.train, model.evaluate, model.predict,
-                export.export, export.demo, serve.serve, sweep.sweep):  # fmt: skip
+                course.measure, course.progress, course.figures, leaderboard.leaderboard, zoo.zoo, model.train, model.evaluate,
+                model.predict, export.export, export.demo, serve.serve, sweep.sweep):  # fmt: skip
     app.command()(command)
 
 

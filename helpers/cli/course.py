@@ -1,4 +1,4 @@
-"""Commands for the course itself: fetch, parameters, run, refresh, bands, measure, figures, repository."""
+"""Commands for the course itself: fetch, parameters, run, refresh, bands, measure, progress, figures, repository."""
 
 import json
 from pathlib import Path
@@ -132,6 +132,13 @@ def measure(number: Number = None):
             raise SettingError(outcome.error)
         store_work(notebook.stem, probe, meter.cells)
         print(f"{notebook.stem}: {outcome.seconds:.0f} s")
+
+
+def progress():
+    """Say which exercises pass in the notebooks as you saved them, and what to do next. Nothing is executed or sent."""
+    from helpers.course.progress import read_progress, say_progress
+
+    print("\n".join(say_progress(read_progress())))
 
 
 def figures():

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from helpers.assets.find import find_data_version
 from helpers.course.expected import print_card
 from helpers.plots import plot_history
 from helpers.runs import complete_run, metrics_record, save_figure
@@ -16,6 +17,10 @@ def finish(chosen, corpus, scores, *, method: str, model: str | None = None, res
     plain one. `extra` adds the notebook's own keys to `metrics.json`, or replaces some.
     With `save_model=False` the models go. The folder is given up: the run is over.
     """
+    extra = {
+        "data": find_data_version(chosen.dataset),
+        "max_train_examples": getattr(chosen, "max_train_examples", None),
+    } | extra
     record = metrics_record(
         notebook=chosen.notebook, model=model or chosen.model, revision=None if model else chosen.revision, method=method,
         dataset=chosen.dataset, sizes=corpus.splits.num_rows, metrics=scores.metrics, intervals=scores.intervals,

@@ -145,14 +145,14 @@ def extract_figures(folder: Path = ROOT / "figures") -> list[Path]:
 
 def move_repository(address: str, root: Path = ROOT) -> list[Path]:
     """Write the repository's new address, "owner/name", wherever the old one stands; return the changed files.
-    The old one is `install.REPOSITORY`; badges, first cells, README and contributing guide repeat it."""
+    The old one is `install.REPOSITORY`; badges, first cells, README, contributing guide and citation repeat it."""
     if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", address):
         raise SettingError(f"{address!r} is no repository on GitHub: write it as owner/name.")
     constant = root / "helpers" / "assets" / "install.py"
     old = re.search(r'^REPOSITORY = "(.+)"$', constant.read_text(encoding="utf-8"), re.MULTILINE)[1]
     changed = []
-    for file in [constant, *sorted(root.glob("*.md")), *sorted((root / "notebooks").rglob("*"))]:
-        if file.suffix in (".py", ".md", ".ipynb") and old.encode() in file.read_bytes():
+    for file in [constant, *sorted(root.glob("*.md")), *root.glob("*.cff"), *sorted((root / "notebooks").rglob("*"))]:
+        if file.suffix in (".py", ".md", ".cff", ".ipynb") and old.encode() in file.read_bytes():
             file.write_bytes(file.read_bytes().replace(old.encode(), address.encode()))
             changed.append(file)
     return changed

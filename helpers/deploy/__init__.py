@@ -1,7 +1,7 @@
 """A saved model at work: one text, many texts, a file of any length, a page on the Hub, a file that runs without PyTorch.
 
-The room's door opens to the Predictor and to what measures it, so that a service never loads `datasets`: ask `bulk`,
-`export` and `publish` by name. PyTorch is loaded when the first name that needs it is asked for.
+The room's door opens to all that notebooks ask for, and loads each part when its name is asked for: a service needs
+neither `datasets` nor, for an exported model, PyTorch.
 Taught in notebook 02 (latency), 03 (one text at a time), 04 (the Hub) and 08.
 """
 
@@ -10,8 +10,11 @@ from importlib import import_module
 from helpers.deploy.answers import Prediction
 
 WHERE = {
-    "OnnxPredictor": "onnx_predictor", "load_predictor": "onnx_predictor", "Predictor": "predictor",
-    "measure_folder_bytes": "latency", "measure_latency": "latency", "measure_throughput": "latency",
+    "OnnxPredictor": "onnx_predictor", "Predictor": "predictor", "Settings": "service", "compare_predictors": "export",
+    "export_onnx": "export", "has_javascript": "browser", "load_predictor": "onnx_predictor",
+    "make_model_card": "publish", "measure_folder_bytes": "latency", "measure_latency": "latency",
+    "measure_throughput": "latency", "push_to_hub": "publish", "quantise": "export", "start_service": "service",
+    "weigh_words": "demo", "write_page": "browser",
 }  # fmt: skip
 
 __all__ = ["Prediction", *WHERE]

@@ -23,7 +23,7 @@ SCRIPTS = CACHE / "javascript"
 def fetch_javascript(folder: Path = SCRIPTS) -> Path:
     """Return the folder with the page's JavaScript; what is missing is brought by `npm pack`, which runs no script of it.
     Raises `AssetError` where npm is missing, the registry is out of reach, or a file is not the pinned one."""
-    if is_complete(folder):
+    if has_javascript(folder):
         return folder
     npm = shutil.which("npm")
     if npm is None:
@@ -43,7 +43,7 @@ def fetch_javascript(folder: Path = SCRIPTS) -> Path:
     return folder
 
 
-def is_complete(folder: Path = SCRIPTS) -> bool:
+def has_javascript(folder: Path = SCRIPTS) -> bool:
     """Return whether all of the page's JavaScript is there already."""
     packages = read_manifest().get("javascript", {}).values()
     return all((folder / Path(name).name).is_file() for package in packages for name in package["files"])

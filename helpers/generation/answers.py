@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from helpers.exceptions import SettingError
+from helpers.generation.prompts import AS_TEXT
 
 NONE = "none"  # what is written where no label is true
 
@@ -125,4 +126,4 @@ def make_answers(tokenizer, label_names: list[str], *, multilabel: bool = True) 
 
 
 def _encode(tokenizer, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+    return tokenizer(text, **AS_TEXT)["input_ids"]

@@ -65,14 +65,15 @@ def _write_batch(
     whole = [[*writer.before, *text] for text in texts]
     input_ids, mask, _ = writer.lay_out(whole, [[] for _ in whole])
     start, answers = input_ids.shape[1], writer.answers
+    texts_in = {"input_ids": input_ids, "attention_mask": mask}
 
     def allow(_row: int, ids: torch.Tensor) -> list[int]:
         return answers.allowed(ids[start:].tolist())
 
     with evaluation_mode(writer), autocast(device):
         written = writer.backbone.generate(
-            input_ids=input_ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, use_cache=True,
-            prefix_allowed_tokens_fn=allow if constrained else None, eos_token_id=answers.end, pad_token_id=answers.end,
+            **texts_in, do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=answers.end,
+            pad_token_id=answers.end, prefix_allowed_tokens_fn=allow if constrained else None, use_cache=True,
             temperature=None, top_p=None, top_k=None,
         )[:, start:].tolist()  # fmt: skip
     return [_read_answer(writer, tokenizer, ids, constrained=constrained) for ids in written]

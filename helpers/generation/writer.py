@@ -41,7 +41,7 @@ class LabelWriter(nn.Module):
     @property
     def base_model(self) -> nn.Module:
         """The language model without an adapter's wrapper."""
-        return self.backbone.get_base_model() if hasattr(self.backbone, "peft_config") else self.backbone
+        return self.backbone.base_model.model if hasattr(self.backbone, "peft_config") else self.backbone
 
     @property
     def own_ids(self) -> list[int]:

@@ -10,6 +10,7 @@ from helpers.plots.analysis import (
     plot_stacks,
 )
 from helpers.plots.data import plot_balance, plot_lengths, plot_padding, plot_ratings
+from helpers.plots.drift import plot_drift
 from helpers.plots.evaluation import (
     plot_calibration, plot_co_occurrence, plot_confusion, plot_confusions, plot_cost, plot_label_confusions,
     plot_label_lines, plot_label_scores, plot_methods, plot_probabilities, plot_reliability,

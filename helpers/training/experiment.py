@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.assets.find import find_dataset, find_model
+from helpers.assets.find import find_data_version, find_dataset, find_model
 from helpers.data.corpus import LoadedData
 from helpers.data.tables import SPLITS
 from helpers.device import Device
@@ -122,7 +122,7 @@ def train_run(
         about = {"dataset": dataset, "notebook": notebook, "device": device}
         run = _score_run(corpus, recipe, classifier, tokenizer, encoded, result, **about)
         if is_main_process():
-            _write_run(run, corpus, run_folder, dataset, extra)
+            run = dataclasses.replace(run, record=_write_run(run, corpus, run_folder, dataset, extra))
     return run
 
 
@@ -159,14 +159,15 @@ def _score_run(
         method=NAMES_OF_METHODS[recipe.method], sizes=corpus.splits.num_rows, metrics=scores.metrics,
         intervals=scores.intervals, seed=seed, device=device, result=result, pooling=pooling_of(classifier),
         max_length=recipe.max_length, truncated=encoded["test"].truncated, processes=count_processes(),
+        data=find_data_version(about["dataset"]),
     )  # fmt: skip
     return FinishedRun(recipe, classifier, tokenizer, encoded, result, scores, record)
 
 
-def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str, extra: dict) -> None:
-    """Fill the run folder; `metrics.json` comes last, so that a run with one is complete."""
+def _write_run(run: FinishedRun, corpus: LoadedData, folder: Path, dataset: str, extra: dict) -> dict:
+    """Fill the run folder and return its record; `metrics.json` comes last, so that a run with one is complete."""
     location = find_dataset(dataset).location
     config = dataclasses.asdict(run.recipe) | {"dataset": dataset, "dataset_location": location} | extra
     config["training"] = dataclasses.asdict(run.result.config)  # with what was left to `fit`
     write_json(folder / "config.json", config)
-    complete_run(folder, run.record, corpus.splits["test"]["text"], run.scores, run.result)
+    return complete_run(folder, run.record, corpus.splits["test"]["text"], run.scores, run.result)

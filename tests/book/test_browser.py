@@ -52,16 +52,30 @@ def test_each_planted_fault_is_found(tmp_path):
     (tmp_path / "link.html").write_text(GOOD.replace("#a", "gone.html"))
     (tmp_path / "place.html").write_text(GOOD.replace("#a", "console.html#b"))
     (tmp_path / "search.html").write_text(GOOD)  # which finds nothing
-    found = {(page.split(".")[0], kind) for page, kind, _ in look(tmp_path)}
-    wanted = {(kind, kind) for kind in FAULTS} | {("link", "link"), ("place", "link"), ("search", "search")}
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/control.html").write_text(
+        GOOD.replace(
+            "</main>", "<details><summary>a</summary>b</details><button class=theme-switch-button>c</button></main>"
+        )
+    )
+    found = {(Path(page).stem, kind) for page, kind, _ in look(tmp_path)}
+    wanted = {(kind, kind) for kind in FAULTS} | {
+        ("link", "link"),
+        ("place", "link"),
+        ("search", "search"),
+        ("control", "control"),
+    }
     assert wanted <= found
     assert {kind for page, kind in found if page in ("link", "place", "headings")} == {"link", "headings"}
 
 
 def test_every_page_of_the_book_is_without_fault():
     """Minutes: twenty pages, each of them light, dark and on a phone."""
-    built = subprocess.run([str(PYTHON), "-m", "book.build"], cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    command = [str(PYTHON), "-m", "book.build", "--pdf"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert built.returncode == 0, built.stdout + built.stderr
+    assert (ROOT / "book/_build/html/download/book.pdf").read_bytes().startswith(b"%PDF")
+    assert "download/book.pdf" in (ROOT / "book/_build/html/index.html").read_text(encoding="utf-8")
     assert look() == []
     for chapter in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         page = (ROOT / f"book/_build/html/notebooks/{chapter.stem}.html").read_text(encoding="utf-8")

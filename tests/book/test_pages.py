@@ -33,7 +33,7 @@ def places(tmp_path) -> Map:
         ("00_a.ipynb#macro-f1", "../glossary.md#macro-f1"),
         ("#token", "#token"),  # of notebook 01, whose anchors are its own
         ("#1-·-The-data,-read", "#1--the-data-read"),
-        ("../code.py#L2", f"{HOME}/blob/main/code.py#l2"),
+        ("../code.py#L2", f"{HOME}/blob/main/code.py#L2"),
         ("../notebooks", f"{HOME}/tree/main/notebooks"),
         ("https://example.org/a#B", "https://example.org/a#B"),
     ],

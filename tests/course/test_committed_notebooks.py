@@ -291,7 +291,7 @@ def addresses(text):
 
 
 def test_everything_names_one_repository():
-    files = [*ROOT.glob("*.md"), *(ROOT / "notebooks").rglob("*.md"), *find_notebooks()]
+    files = [*ROOT.glob("*.md"), ROOT / "CITATION.cff", *(ROOT / "notebooks").rglob("*.md"), *find_notebooks()]
     named = {path.name: addresses(path.read_text(encoding="utf-8")) for path in files}
     assert all(found <= {REPOSITORY} for found in named.values()), named
     assert all(named[path.name] == {REPOSITORY} for path in find_notebooks())
@@ -300,10 +300,10 @@ def test_everything_names_one_repository():
 def test_one_command_moves_the_course(tmp_path):
     for name in ("helpers", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in ROOT.glob("*.md"):
+    for path in [*ROOT.glob("*.md"), ROOT / "CITATION.cff"]:
         shutil.copy(path, tmp_path)
     changed = move_repository("new-owner/new.name", tmp_path)
-    assert {path.name for path in changed} >= {"install.py", *(path.name for path in find_notebooks())}
+    assert {path.name for path in changed} >= {"install.py", "CITATION.cff", *(path.name for path in find_notebooks())}
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or REPOSITORY.encode() not in path.read_bytes(), path
     assert 'REPOSITORY = "new-owner/new.name"' in (tmp_path / "helpers" / "assets" / "install.py").read_text()

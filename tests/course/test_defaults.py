@@ -43,7 +43,7 @@ def test_every_parameter_has_a_meaning_and_what_it_may_be():
 @each_table
 def test_the_table_holds_parameters_and_little_else(notebook):
     table = TABLES[notebook]
-    assert set(table) <= {"parameters", "meaning", *PARTS}
+    assert set(table) <= {"parameters", "meaning", "choices", *PARTS}
     assert len(set(table["parameters"])) == len(table["parameters"])
     assert set(table.get("meaning", {})) <= set(table["parameters"])
     for part, setting, _, case in cases_of(table):
@@ -55,7 +55,7 @@ def test_every_default_works(notebook):
     for part, setting, value, case in cases_of(TABLES[notebook]):
         known = case | ({setting: value} if setting else {})
         known |= {name: find_defaults(known[name]).get("model", known[name]) for name in MODELS if name in known}
-        check_parameters(known)
+        check_parameters(known, TABLES[notebook].get("choices"))
         # A case is looked up by what was typed: "5" would never be found for 5, nor a column that nobody chose.
         assert setting is None or read_parameters()[setting].get("kind", "choice") in ("choice", "model", "dataset"), (
             part
@@ -327,6 +327,6 @@ def test_the_course_s_own_tables_can_be_filled_in(notebook):
     for profile in ("laptop", "gpu"):
         given = {"model": "minilm", "dataset": "moments"} if notebook == "cli" else {}
         chosen = fill_in(notebook, {"profile": profile} | given, find_defaults)
-        check_parameters(vars(chosen))
+        check_parameters(vars(chosen), TABLES[notebook].get("choices"))
         assert set(vars(chosen)) >= set(read_notebook(notebook)["parameters"])
         assert chosen.dataset and chosen.seed == 0

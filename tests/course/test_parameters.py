@@ -50,6 +50,7 @@ BAD = {
     "pooling": ["max", 5],
     "schedule": ["linear", 5],
     "decoder_method": ["qlora-ish", 5],
+    "writer_method": ["write", 5],
     "show_texts": ["yes", 1],
     "phrases": ["missing.csv", 5],
     "rank": [0, 2.5],

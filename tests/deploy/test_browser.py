@@ -16,11 +16,11 @@ from chromium import open_page
 from test_export import TEXTS, train_and_export
 
 from helpers.deploy import OnnxPredictor, browser
-from helpers.deploy.browser import SCRIPTS, fetch_javascript, is_complete, write_page
+from helpers.deploy.browser import SCRIPTS, fetch_javascript, has_javascript, write_page
 from helpers.exceptions import AssetError, SettingError
 
 needs_javascript = pytest.mark.skipif(
-    not is_complete(),
+    not has_javascript(),
     reason="the page's JavaScript is not in data/cache: python -m helpers export --to browser brings it",
 )
 
@@ -148,8 +148,8 @@ def test_a_page_without_its_model_says_so(export, tmp_path):
 def test_the_registry_still_has_the_pinned_files(tmp_path):
     """35 MB."""
     fetch_javascript(tmp_path / "js")
-    assert is_complete(tmp_path / "js")
-    if is_complete():
+    assert has_javascript(tmp_path / "js")
+    if has_javascript():
         assert {f.name: f.read_bytes() for f in SCRIPTS.iterdir()} == {
             f.name: f.read_bytes() for f in (tmp_path / "js").iterdir()
         }

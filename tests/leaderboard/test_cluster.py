@@ -81,7 +81,7 @@ def test_the_script_s_command_trains_in_two_processes(tmp_path):
     script = write_script(sweep, "A-toy-seed0", nodes=1, per_node=2, port=0)
     own = {k: v for k, v in os.environ.items() if not k.startswith("SLURM")}
     own |= {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(["bash", "-c", script], env=own, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["bash", "-c", script], env=own, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads((tmp_path / "runs" / "cli" / "A-toy-seed0" / "metrics.json").read_text())
     assert record["processes"] == 2 and record["epochs"] == 2

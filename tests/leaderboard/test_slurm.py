@@ -109,7 +109,7 @@ def test_killed_on_a_cluster_it_goes_on_and_nothing_is_done_twice(slurm, tmp_pat
     begun = tmp_path / "runs" / "sweeps" / "mine" / "own" / "A-seed1" / "begun.txt"
     wait_for(begun, 120)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     status, terminal = run(tmp_path, "--profile", "slurm")
     assert status == 0, terminal
     assert len(read_records(tmp_path)) == 4
@@ -126,7 +126,7 @@ def test_the_script_for_several_processes_is_submitted(slurm, tmp_path):
     assert made.returncode == 0, made.stderr
     script.write_text(made.stdout)
     (tmp_path / "runs" / "sweeps" / "toy").mkdir(parents=True)
-    done = subprocess.run(["sbatch", "--wait", str(script)], capture_output=True, text=True, env=own, timeout=300)
+    done = subprocess.run(["sbatch", "--wait", str(script)], capture_output=True, text=True, env=own, timeout=1200)
     logs = "\n".join(path.read_text() for path in tmp_path.rglob("*.log"))
     assert done.returncode == 0, done.stderr + logs
     (record,) = (tmp_path / "runs").rglob("metrics.json")

@@ -47,7 +47,7 @@ def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen:
 
 def run(folder: Path, *options: str, **environment: str) -> tuple[int, str]:
     process = start(folder, *options, **environment)
-    terminal, _ = process.communicate(timeout=400)
+    terminal, _ = process.communicate(timeout=1200)
     return process.returncode, terminal
 
 
@@ -95,13 +95,13 @@ def test_killed_twice_it_goes_on_to_the_same_records(tmp_path):
     cells, finished = find_cells(tmp_path), {}
     for victim, at in (("sweep", "A-seed2"), ("snakemake", "B-seed1")):
         process = start(tmp_path, "--cores", "1")
-        wait_for(cells / at / "begun.txt", 120)
+        wait_for(cells / at / "begun.txt", 600)
         target = process.pid
         if victim == "snakemake":
             (target,) = [child.pid for child in psutil.Process(process.pid).children()]
         os.kill(target, signal.SIGKILL)
-        process.communicate(timeout=60)
-        for _ in range(100):
+        process.communicate(timeout=600)
+        for _ in range(600):
             if not (left := list_processes(tmp_path)):
                 break
             time.sleep(0.1)
@@ -120,11 +120,11 @@ def test_two_sweeps_of_one_folder_are_refused(tmp_path):
     """About 10 s on a free machine."""
     write_sweep(tmp_path, seconds=3)
     first = start(tmp_path, "--cores", "2")
-    wait_for(find_cells(tmp_path) / "A-seed1" / "begun.txt", 120)
+    wait_for(find_cells(tmp_path) / "A-seed1" / "begun.txt", 600)
     status, terminal = run(tmp_path)
     assert status == 2 and "is in use by another `sweep`: wait for it, or end it." in terminal
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=600)
     assert not list_processes(tmp_path)
 
 

@@ -51,7 +51,8 @@ def test_every_system_and_seed_is_scored_on_the_same_fold(corpus, tmp_path):
     tiny = run(corpus, tmp_path / "tiny-run", **small, fold=2, seed=5)
     other = run(corpus, tmp_path / "other", **small, fold=3, method="probe")
     assert words["texts"] == tiny["texts"] and not set(words["texts"]) & set(other["texts"])
-    assert words["sizes"] == tiny["sizes"]
+    assert words["sizes"] == tiny["sizes"] and words["data"] == tiny["data"] == other["data"]
+    assert words["test_set"] == tiny["test_set"] != other["test_set"]
     assert [words[name] for name in ("system", "method", "fold", "folds")] == ["words", "words counted", 2, 3]
     assert [other[name] for name in ("system", "method", "fold")] == ["it", "probe", 3]
     for record in (words, tiny, other):

@@ -163,3 +163,13 @@ def test_one_epoch_and_one_step_are_enough_for_a_history():
 def test_balance_without_some_splits():
     figure = plots.plot_balance(BALANCE[["train", "test"]])
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["train", "test"]
+
+
+def test_drift_is_drawn_as_shares_at_or_below_a_value():
+    batches = {"last week": [3, 1, 2], "this week": [2, 2, 9, 9]}
+    figure = plots.plot_drift({"words": batches, "confidence": {name: [0.5] for name in batches}})
+    figure.canvas.draw()
+    first, second = figure.axes[0].lines
+    np.testing.assert_allclose(first.get_xydata(), [[1, 1 / 3], [2, 2 / 3], [3, 1]])
+    np.testing.assert_allclose(second.get_ydata(), [0.25, 0.5, 0.75, 1])
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["last week", "this week"]

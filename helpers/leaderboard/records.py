@@ -1,0 +1,194 @@
+"""Run folders, read and checked: every score is computed again from the predictions beside it. Notebook 07, section 1."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.evaluation.fingerprints import fingerprint_answers, fingerprint_rows, is_sealed, make_keys
+from helpers.evaluation.metrics import fast_score
+from helpers.exceptions import DataError, shorten
+from helpers.files import atomic_folder, write_json, write_table
+
+SCORES = ("accuracy", "f1_macro", "f1_micro", "f1_weighted")
+NEEDED = ("notebook", "model", "method", "dataset", "seed", "sizes", "per_class", "intervals", *SCORES)
+# What makes two runs different systems, besides model and method.
+RECIPE = (
+    "revision", "pooling", "rank", "epochs", "learning_rate", "batch_size", "max_length", "loss_name",
+    "max_train_examples",
+)  # fmt: skip
+COSTS = ("train_seconds", "peak_memory_bytes", "parameters_total", "parameters_trainable")
+COLUMNS = (
+    "notebook",
+    "model",
+    "method",
+    "system",
+    "dataset",
+    "data",
+    "fold",
+    "folds",
+    "seed",
+    *RECIPE,
+    *SCORES,
+    *COSTS,
+)
+ALMOST = 1e-6  # by how much a score that was computed again may differ
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs that were read and checked. Answers of one test set are in one order: row by row, they belong together."""
+
+    table: pd.DataFrame  # a row per run: its folder, and what its record says
+    answers: list[np.ndarray]  # likewise, as `truths`
+    truths: dict[str, np.ndarray] = field(default_factory=dict)  # by test set: (rows,), or (rows, labels) of 0 and 1
+
+    def choose(self, mask: Iterable[bool]) -> "Runs":
+        """Return the runs for which `mask` is true."""
+        kept = np.flatnonzero(np.asarray(mask))
+        return Runs(self.table.iloc[kept].reset_index(drop=True), [self.answers[i] for i in kept], self.truths)
+
+
+def find_run_folders(places: Iterable[str | Path]) -> list[Path]:
+    """Return all folders below `places` that hold a `metrics.json`, sorted, each once.
+    Raises `DataError` for a place that is not there, and where there is no finished run at all."""
+    found: set[Path] = set()
+    for place in map(Path, places):
+        if not place.is_dir():
+            raise DataError(f"There is no folder {place}: name one that holds runs.")
+        found |= {path.parent for path in place.rglob("metrics.json")}
+    if not found:
+        raise DataError(f"No finished run is in {', '.join(map(str, places))}: none holds a metrics.json.")
+    return sorted(found)
+
+
+def read_runs(places: Iterable[str | Path]) -> Runs:
+    """Return all finished runs below `places`, folders of one machine or of several, each with its scores computed again.
+    Raises `DataError` for a record that was changed, is damaged, or does not fit its predictions."""
+    reader, rows, answers = _Reader(), [], []
+    for folder in find_run_folders(places):
+        row, predicted = reader.read(folder)
+        rows.append(row)
+        answers.append(predicted)
+    return Runs(pd.DataFrame(rows), answers, reader.truths)
+
+
+class _Reader:
+    """Reads run folders. Most have the same texts and the same true labels: these are kept once."""
+
+    def __init__(self):
+        self.keys: dict[str, str] = {}
+        self.truths: dict[str, np.ndarray] = {}
+        self.known: dict[tuple, tuple] = {}  # keys, true and label names of a file: its test set, the order, the truth
+
+    def read(self, folder: Path) -> tuple[dict, np.ndarray]:
+        """Return the run's row for the table, and its answers in the order of its test set."""
+        record, table = read_record(folder), read_predictions(folder)
+        names, several = tuple(record["per_class"]), "exact_match" in record
+        keys = table.get("key") or [self._key(text) for text in table["text"]]
+        asked = (tuple(keys), tuple(table["true"]), names)
+        if asked not in self.known:
+            order = sorted(range(len(keys)), key=lambda i: (keys[i], table["true"][i]))
+            truth = encode(folder, [table["true"][i] for i in order], names, several)
+            self.known[asked] = fingerprint_rows(keys, table["true"]), np.array(order, int), truth
+        test_set, order, truth = self.known[asked]
+        predicted = encode(folder, table["predicted"], names, several)[order]
+        self.truths.setdefault(test_set, truth)
+        answers = fingerprint_answers(keys, table["true"], table["predicted"])
+        refuse_changes(folder, record, {"test_set": test_set, "answers": answers})
+        check_scores(folder, record, truth, predicted)
+        known = {name: record.get(name) for name in COLUMNS} | {"folder": str(folder), "test_set": test_set}
+        known |= {"sealed": "seal" in record, "several": several, "rows": len(keys), "answered": answers}
+        known |= {f"{name} rows": record["sizes"].get(name) for name in ("train", "validation")}
+        return known | {f"f1 {name}": own["f1"] for name, own in record["per_class"].items()}, predicted
+
+    def _key(self, text: str) -> str:
+        if text not in self.keys:
+            self.keys[text] = make_keys([text])[0]
+        return self.keys[text]
+
+
+def read_record(folder: Path) -> dict:
+    """Return the content of a `metrics.json`; `DataError` for one that is damaged or lacks what a comparison needs."""
+    path = folder / "metrics.json"
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        raise DataError(f"{path} cannot be read: run that cell again, or delete its folder.") from None
+    lacking = [name for name in NEEDED if name not in record] if isinstance(record, dict) else ["all of it"]
+    if lacking:
+        raise DataError(f"{path} lacks {', '.join(lacking[:4])}: it is no record of a run of this course.")
+    return record
+
+
+def read_predictions(folder: Path) -> dict[str, list[str]]:
+    """Return the columns text (or key), true and predicted of a `predictions.csv`; `DataError` if they cannot be had."""
+    path, wanted = folder / "predictions.csv", ("key", "text", "true", "predicted")
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            names, *rows = csv.reader(file)
+        columns = {name: [row[names.index(name)] for row in rows] for name in wanted if name in names}
+    except (ValueError, IndexError, OSError, csv.Error):
+        raise DataError(f"{path} cannot be read: without it, nothing proves the run's scores. Run it again.") from None
+    if not rows or len(columns) < 3:
+        raise DataError(f"{path} needs the columns text (or key), true and predicted, and at least one row.")
+    return columns
+
+
+def encode(folder: Path, labels: list[str], names: tuple[str, ...], several: bool) -> np.ndarray:
+    """Return labels as written in a `predictions.csv` as numbers `(rows,)`, or as 0 and 1 `(rows, labels)`."""
+    places = {name: i for i, name in enumerate(names)}
+    try:
+        if not several:
+            return np.array([places[label] for label in labels], dtype=np.int16)
+        numbers = np.zeros((len(labels), len(names)), dtype=np.int8)
+        for row, words in enumerate(labels):
+            numbers[row, [places[word] for word in words.split(",") if words]] = 1
+        return numbers
+    except KeyError as error:
+        raise DataError(f"{folder}: predictions.csv has a label {error} that metrics.json does not know.") from None
+
+
+def refuse_changes(folder: Path, record: dict, found: dict[str, str]) -> None:
+    """Raise `DataError` if the record's seal is broken, or if it was not made from the predictions beside it."""
+    wrong = [name for name, value in found.items() if record.get(name, value) != value]
+    if wrong:
+        what = {"test_set": "other rows", "answers": "other answers"}[wrong[0]]
+        raise DataError(f"{folder}: predictions.csv holds {what} than metrics.json was made from: run it again.")
+    if is_sealed(record) is False:
+        raise DataError(f"{folder}: metrics.json was changed after the run, its seal does not fit: run it again.")
+
+
+def check_scores(folder: Path, record: dict, truth: np.ndarray, predicted: np.ndarray) -> None:
+    """Raise `DataError` if a score in the record is not what the predictions give."""
+    truth, predicted = truth.astype(np.int64), predicted.astype(np.int64)
+    for name in SCORES:
+        if abs((value := fast_score(name, truth, predicted)) - record[name]) > ALMOST:
+            said = f"metrics.json says {name} {record[name]:.4f}, its predictions give {value:.4f}"
+            raise DataError(f"{shorten(folder, 120)}: {said}: one of the two was changed. Run it again.")
+    if truth.ndim == 1:
+        places = np.arange(len(record["per_class"]))
+        truth, predicted = truth[:, None] == places, predicted[:, None] == places
+    f1 = 2 * (truth & predicted).sum(0) / np.maximum(truth.sum(0) + predicted.sum(0), 1)
+    for value, (name, own) in zip(f1, record["per_class"].items(), strict=True):
+        if abs(value - own["f1"]) > ALMOST:
+            said = f"metrics.json says F1 {own['f1']:.4f} of {name!r}, its predictions give {value:.4f}"
+            raise DataError(f"{shorten(folder, 120)}: {said}: one of the two was changed. Run it again.")
+
+
+def pack_runs(places: Iterable[str | Path], target: str | Path) -> Iterator[Path]:
+    """Copy what a comparison needs of every run below `places` into a folder of `target`, and yield that: the record as it
+    is, and the predictions without their texts and probabilities. So results can be shared where texts must not be."""
+    for folder in find_run_folders(places):
+        _Reader().read(folder)  # what does not fit is not passed on
+        table = read_predictions(folder)
+        keys = table.get("key") or make_keys(table.pop("text"))
+        columns = {"key": keys, "true": table["true"], "predicted": table["predicted"]}
+        with atomic_folder(Path(target) / folder.name) as work:
+            write_table(work / "predictions.csv", pd.DataFrame(columns))
+            write_json(work / "metrics.json", read_record(folder))
+        yield Path(target) / folder.name
