@@ -1,6 +1,10 @@
 """Sphinx settings of the book. `python -m book.build` writes its pages first, then calls Sphinx with this file."""
 
+import html
+import sys
+
 from docutils.nodes import SkipNode
+from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 
 from book.chapters import HOME, REPOSITORY
@@ -44,13 +48,22 @@ html_theme_options = {
 }
 
 
+def _draw(tex: str, as_block: bool) -> str:
+    """Return a formula as MathML; as it was typed, where it holds something that the converter does not know."""
+    try:
+        return tex2mathml(tex.replace("\\dots", "\\ldots"), as_block=as_block)
+    except MathError as error:
+        print(f"shown as typed: {tex} ({error})", file=sys.stderr)
+        return f"<code>{html.escape(tex)}</code>"
+
+
 def _show_inline(writer, node) -> None:
-    writer.body.append(tex2mathml(node.astext(), as_block=False))
+    writer.body.append(_draw(node.astext(), False))
     raise SkipNode
 
 
 def _show_block(writer, node) -> None:
-    writer.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    writer.body.append(f'<div class="math">{_draw(node.astext(), True)}</div>')
     raise SkipNode
 
 

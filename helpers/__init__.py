@@ -24,15 +24,16 @@ RUNNING = Path("/proc/loadavg")  # its fourth field: how many threads of this ma
 SHORT_SPIN = "1000"
 
 
-def choose_spinning() -> None:
-    """Let OpenMP's threads spin shortly if others compute already, and nobody has chosen otherwise; on Linux alone.
+def choose_spinning(busy: bool = False) -> None:
+    """Let OpenMP's threads spin shortly if others compute already, or will (`busy`), and nobody has chosen otherwise; on
+    Linux alone.
 
     It stands here because OpenMP reads its settings once, when PyTorch is imported. A thread that waits for another spins
     on its core for 3 ms; a busy neighbour does not get the core meanwhile, nor does the thread that all wait for. On a
     quiet machine the short spin costs 5 %. Measured by `tests/benchmarks/bench_busy.py`; the table is in the README.
     """
     chosen = any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"))
-    if not chosen and "torch" not in sys.modules and count_running() > 1:
+    if not chosen and "torch" not in sys.modules and (busy or count_running() > 1):
         os.environ["GOMP_SPINCOUNT"] = SHORT_SPIN
 
 

@@ -34,6 +34,12 @@ def test_beside_others_threads_spin_shortly(machine):
     assert machine(2) == {"GOMP_SPINCOUNT": helpers.SHORT_SPIN}
 
 
+def test_who_says_that_others_will_compute_is_believed(machine):
+    assert machine(1) == {}
+    helpers.choose_spinning(busy=True)
+    assert helpers.os.environ == {"GOMP_SPINCOUNT": helpers.SHORT_SPIN}
+
+
 @pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"])
 def test_what_the_user_set_stays(machine, monkeypatch, name):
     machine(3)

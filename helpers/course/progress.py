@@ -80,6 +80,7 @@ def say_progress(found: list[Progress]) -> list[str]:
         lines.append(f"{progress.notebook:<24} {progress.right} of {len(progress.states)} right   {states}".rstrip())
     right, all_of_them = sum(one.right for one in found), sum(len(one.states) for one in found)
     lines.append(f"{right} of {all_of_them} exercises are right, as the notebooks were last saved.")
+    lines.append('"not yet" is also the verdict on a function that was to be changed, and has not been.')
     return [*lines, say_next(found)]
 
 

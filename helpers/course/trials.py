@@ -5,6 +5,7 @@ None where the function returned None, which means that it was not tried.
 """
 
 from collections import OrderedDict
+from queue import Queue
 
 import numpy as np
 import torch
@@ -192,3 +193,29 @@ def step_prepared(function) -> list[int] | None:
     optimizer.step()
     moved = {name: not torch.equal(values, before[name]) for name, values in net.named_parameters()}
     return [int(moved[name]) for name in ("layer.weight", "layer.A", "layer.B", "head.weight")]
+
+
+def multiply_restored(function, outlier: float) -> list[float] | None:
+    """Return what a text's vector gives with the matrix that the learner's `function(matrix)` restores from eight bits,
+    to three digits. The matrix has one weight of the size `outlier`, in its first column."""
+    matrix = np.array([[outlier, 0.04, -0.03], [0.02, -0.01, 0.05]])
+    restored = function(matrix)
+    return None if restored is None else np.round(np.array([0.0, 1.0]) @ restored, 3).tolist()
+
+
+def serve_queue(function, texts: int, most: int) -> list[int] | None:
+    """Return what the learner's `serve_waiting(waiting, model, most)` did with so many waiting texts: the number of passes,
+    the texts of the largest one, the labels returned, and how many of them are in their place."""
+    waiting, passes = Queue(), []
+    for number in range(texts):
+        waiting.put(f"text {number}")
+
+    def model(batch):
+        passes.append(len(batch))
+        return [f"label of {text}" for text in batch]
+
+    labels = function(waiting, model, most)
+    if labels is None:
+        return None
+    right = sum(label == f"label of text {place}" for place, label in enumerate(labels))
+    return [len(passes), max(passes, default=0), len(labels), right]

@@ -82,7 +82,10 @@ def find_notebook(name: str | int, beside: Path = ROOT) -> Path:
     """Return the notebook `name`: a number, "experiment", or a file `beside` which `sweep.yaml` lies."""
     number = f"{name:02d}" if isinstance(name, int) else str(name)
     if number == "experiment":
-        return ROOT / "workflow" / "experiment.ipynb"
+        path = ROOT / "workflow" / "experiment.ipynb"
+        if not path.is_file():
+            raise SettingError("A sweep needs the folder workflow/, which is in the course's repository: clone it.")
+        return path
     if number.endswith(".ipynb"):
         path = (beside / number).resolve()
         if not path.is_file():

@@ -72,6 +72,10 @@ WRONG = {
     "run 01 -p dataset=missing.csv": "There is no file or folder 'missing.csv'",
     "run 01 -p epochs=0": "epochs=0: it must be a whole number of at least 1.",
     "run 01 -p dataset": "-p dataset: write it as name=value.",
+    "serve --run run --port 70000": "port=70000: it must lie between 0 ",
+    "serve --run ./nowhere --port 0": "There is no file or folder './nowhere'",
+    "serve --run run --port 0 --int8": "run holds no onnx/model_quantized.onnx: write one by `python -m helpers export",
+    "serve --run run --port 0 --host no.such.host.invalid": "This machine has no address 'no.such.host.invalid': use",
     "zoo xyzzy": "The zoo has no model 'xyzzy'",
 }
 

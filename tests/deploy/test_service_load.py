@@ -11,6 +11,7 @@ from standin_service import StandIn, ask, ask_at_once, read_count, read_error, s
 from tiny import LABELS, build_model, make_tokenizer
 
 from helpers.deploy.service import Settings, start_service
+from helpers.exceptions import SettingError
 from helpers.models.pretrained import load_classifier
 from helpers.models.saving import save
 
@@ -123,6 +124,15 @@ def test_an_idle_client_does_not_hold_up_the_end():
     assert time.monotonic() - start < 5
     assert idle.recv(1) == b""
     idle.close()
+
+
+def test_a_port_that_is_taken_is_named():
+    with start_service(StandIn()) as service:
+        port = int(service.url.rpartition(":")[2])
+        second = start_service(StandIn(), Settings(port=port))
+        with pytest.raises(SettingError, match=f"Port {port} is in use: stop what listens there, or choose another"):
+            second.__enter__()
+        assert ask(service.url, {"text": "a"})[0] == 200
 
 
 # In a process of its own -----------------------------------------------------------------------------------------------

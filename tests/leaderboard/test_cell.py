@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers.files import ROOT, write_json
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="a sweep needs Linux or macOS, as Snakemake does")
 SCRIPT = ROOT / "workflow" / "cell.py"
 PARAMETERS = "run_name = 'x'\nseed = 0\nfail = False\nseconds = 0"
 # What stands for a notebook of the course: a run that takes `seconds`, notes that it was begun, and may fail.

@@ -75,6 +75,7 @@ def test_a_cell_that_does_not_exist_is_refused(tmp_path):
         write_script(sweep, "nobody")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a script for bash")
 def test_the_script_s_command_trains_in_two_processes(tmp_path):
     """About 60 s: without SLURM, on this machine."""
     sweep = read_sweep(write_toy_sweep(tmp_path), tmp_path / "runs")

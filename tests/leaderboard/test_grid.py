@@ -6,7 +6,7 @@ import pytest
 
 from helpers.exceptions import SettingError
 from helpers.files import ROOT, write_json
-from helpers.leaderboard import estimate
+from helpers.leaderboard import estimate, grid
 from helpers.leaderboard.estimate import complete_resources
 from helpers.leaderboard.grid import GIVEN, list_changed, read_sweep
 
@@ -63,6 +63,7 @@ def test_the_course_s_own_sweep_has_four_systems_five_folds_and_two_seeds(tmp_pa
     per_system = {(cell.parameters["fold"], cell.parameters["seed"]) for cell in sweep.cells}
     assert per_system == {(fold, seed) for fold in range(1, 6) for seed in (0, 1)}
     assert sweep.notebook.exists()
+    assert len(read_sweep(ROOT / "workflow" / "curves.yaml", tmp_path).cells) == 30
 
 
 def test_a_numbered_notebook_and_one_of_one_s_own(tmp_path):
@@ -109,6 +110,12 @@ def test_what_cannot_work_is_refused_in_a_sentence(text, said, tmp_path):
 def test_a_file_that_is_not_there_names_one_that_is(tmp_path):
     with pytest.raises(SettingError, match=r"no\.yaml is not there: workflow/sweep\.yaml is one"):
         read_sweep(tmp_path / "no.yaml")
+
+
+def test_where_only_the_package_is_installed_a_sweep_says_what_it_needs(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    with pytest.raises(SettingError, match="A sweep needs the folder workflow/"):
+        read_sweep(small, tmp_path)
 
 
 def test_a_finished_cell_with_other_parameters_is_noticed(small, tmp_path):

@@ -1,20 +1,16 @@
 """The service's addresses: what each answers, and what a client is told when it cannot be answered."""
 
-import asyncio
 import contextlib
-import hmac
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
-import pydantic_core
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from helpers.deploy.service.batching import Batcher
 from helpers.deploy.service.messages import (
-    SEND,
     Answer,
     Answers,
     Error,
@@ -24,11 +20,10 @@ from helpers.deploy.service.messages import (
     OneText,
     RequestError,
     describe_fault,
-    read_texts,
-    write_answer,
 )
 from helpers.deploy.service.metrics import Metrics
 from helpers.deploy.service.page import PAGE, PAGE_HEADERS
+from helpers.deploy.service.predicting import Shortcut, make_predict, require_key, write_refusal
 from helpers.deploy.service.settings import Settings
 from helpers.exceptions import shorten
 
@@ -45,7 +40,6 @@ QUESTION = {  # read by `read_texts`, which says in a sentence what is wrong; he
         "content": {"application/json": {"schema": {"anyOf": [m.model_json_schema() for m in (OneText, ManyTexts)]}}},
     }
 }
-DRAINED = 8 * 2**20  # bytes of a body too large that are read, so that its sender looks for the answer
 
 
 def make_app(predictor, settings: Settings | None = None, *, name: str = "model") -> FastAPI:
@@ -69,7 +63,7 @@ def make_app(predictor, settings: Settings | None = None, *, name: str = "model"
         redirect_slashes=False, lifespan=lifespan,
     )  # fmt: skip
     app.state.batcher = batcher
-    add_predict(app, batcher, settings)
+    add_predict(app, make_predict(batcher, settings))
     add_reports(app, predictor, batcher, metrics, settings, name)
     app.add_exception_handler(RequestError, _answer_refusal)
     app.add_exception_handler(HTTPException, _answer_http_error)
@@ -84,21 +78,12 @@ def make_app(predictor, settings: Settings | None = None, *, name: str = "model"
     return app
 
 
-def add_predict(app: FastAPI, batcher: Batcher, settings: Settings) -> None:
+def add_predict(app: FastAPI, predict: Callable[[Request], Awaitable[Response]]) -> None:
     """Add the address that predicts. It reads the request itself: FastAPI would hold a body of any size in memory."""
     described = {status: {"model": Error, "description": words} for status, words in REFUSALS.items()}
-
-    @app.post("/predict", responses={200: {"model": Answer | Answers}} | described, openapi_extra=QUESTION)
-    async def predict(request: Request) -> Response:
-        """Return label, confidence and scores of a text, or of several."""
-        require_key(request, settings)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise RequestError(
-                415, f"The request says nothing of JSON: send the header Content-Type: application/json, and {SEND}."
-            )
-        texts, single = read_texts(await read_body(request, settings), settings)
-        return Response(write_answer(await batcher.answer(texts), single), media_type="application/json")
+    responses = {200: {"model": Answer | Answers}} | described
+    app.post("/predict", summary="Predict", responses=responses, openapi_extra=QUESTION)(predict)
+    app.add_middleware(Shortcut, predict=predict)
 
 
 def add_reports(app: FastAPI, predictor, batcher: Batcher, metrics: Metrics, settings: Settings, name: str) -> None:
@@ -128,50 +113,6 @@ def add_reports(app: FastAPI, predictor, batcher: Batcher, metrics: Metrics, set
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return Response(PAGE, media_type="text/html; charset=utf-8", headers=PAGE_HEADERS)
-
-
-def require_key(request: Request, settings: Settings) -> None:
-    """Raise `RequestError` where the service asks for a key and the request brings none, or another."""
-    if settings.api_key is None:
-        return
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
-    if not hmac.compare_digest(given.encode("latin-1"), settings.api_key.encode()):  # as long for any wrong key
-        raise RequestError(
-            401, "The key is missing or wrong: send it in the header X-API-Key.", {"www-authenticate": "Bearer"}
-        )
-
-
-async def read_body(request: Request, settings: Settings) -> bytes:
-    """Return the body of a request. Raises `RequestError` if it is too large, or comes too slowly."""
-    sentence = f"The body is larger than {settings.body_bytes:,} bytes: send fewer texts at a time."
-    too_large = RequestError(413, sentence, {"connection": "close"})
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > DRAINED:
-        raise too_large
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(settings.client_seconds):
-            async for part in request.stream():
-                size += len(part)
-                if size <= settings.body_bytes:
-                    parts.append(part)
-                elif size > DRAINED:
-                    break
-    except TimeoutError:
-        sentence = f"The body did not come within {settings.client_seconds:g} s: send fewer texts at a time."
-        raise RequestError(408, sentence, {"connection": "close"}) from None
-    except ClientDisconnect:
-        raise RequestError(400, "The body ended too early: send it again.", {"connection": "close"}) from None
-    if size > settings.body_bytes:
-        raise too_large
-    return b"".join(parts)
-
-
-def write_refusal(refusal: RequestError) -> Response:
-    """Return a refusal as it is sent: its sentence as JSON, under its status."""
-    body = pydantic_core.to_json({"error": refusal.sentence})
-    return Response(body, refusal.status, refusal.headers, media_type="application/json")
 
 
 async def _answer_refusal(request: Request, refusal: RequestError) -> Response:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import gc
 import os
 import signal
 import socket
@@ -65,6 +66,8 @@ def run_service(
     with open_port(settings) as port:
         predictor = load()
         warm_up(predictor)
+        gc.collect()
+        gc.freeze()  # libraries and model stay: to look through them again and again would hold up requests
         what = f"model {name}, {len(predictor.label_names)} labels; Ctrl-C stops"
         server = make_server(predictor, settings, name, lambda: say(f"Listening on {write_url(port)} ({what})"))
         server.run(sockets=[port])
