@@ -14,6 +14,7 @@ from helpers.files import read_json
 
 WHOLE, SMALL = "onnx/model.onnx", "onnx/model_quantized.onnx"  # where transformers.js, too, looks for them
 BATCH = 64  # texts that are computed together
+PASS_TOKENS = 32  # about what a pass costs beside its tokens, in tokens; half or twice as much changes little
 
 
 class OnnxPredictor:
@@ -67,9 +68,7 @@ class OnnxPredictor:
         encoded = self.tokenizer.encode_batch(list(texts))
         lengths = np.array([len(one.ids) for one in encoded])
         logits = np.empty((len(encoded), len(self.label_names)), dtype=np.float32)
-        order = np.argsort(-lengths, kind="stable")  # texts of like length together: little padding
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
+        for rows in plan_passes(lengths, self.batch_size):
             logits[rows] = self._run([encoded[row].ids for row in rows])
         cut = np.array([bool(one.overflowing) for one in encoded], dtype=bool)
         return probabilities(logits, multilabel=self.multilabel), cut
@@ -97,6 +96,26 @@ class OnnxPredictor:
         for row, ids in enumerate(batch):
             input_ids[row, : len(ids)], attention_mask[row, : len(ids)] = ids, 1
         return self.session.run(["logits"], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+
+
+def plan_passes(lengths: np.ndarray, most: int, *, pass_tokens: int = PASS_TOKENS) -> list[np.ndarray]:
+    """Return row numbers, pass by pass, at most `most` each, so that padding and passes together cost the least.
+
+    Few texts of a service are of many lengths: padded to the longest of all, half of the work would be padding; one by
+    one, each pays for a pass. Sorted by length, the best cut is found from its end backwards (dynamic programming).
+    """
+    order = np.argsort(-lengths, kind="stable")
+    longest_first = lengths[order]
+    cost, begin = np.zeros(len(order) + 1), np.zeros(len(order) + 1, dtype=int)
+    for end in range(1, len(order) + 1):
+        starts = np.arange(max(0, end - most), end)
+        found = cost[starts] + longest_first[starts] * (end - starts) + pass_tokens
+        cost[end], begin[end] = found.min(), starts[found.argmin()]
+    passes, end = [], len(order)
+    while end:
+        passes.append(order[begin[end] : end])
+        end = begin[end]
+    return passes[::-1]
 
 
 def find_onnx(folder: str | Path, *, int8: bool | None = None) -> Path:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,37 @@ def test_the_image_s_packages_are_those_of_the_course():
         (pin,) = pinned[name].specifier
         assert requirement.specifier.contains(pin.version), name
         assert name == "tokenizers" or requirement == course[name]
+
+
+def close_over(names: set[str]) -> set[str]:
+    """Return these installed packages and all that they need."""
+    found, left = set(), {canonicalize_name(name) for name in names}
+    while left:
+        found.add(name := left.pop())
+        needed = map(Requirement, requires(name) or [])
+        left |= {canonicalize_name(one.name) for one in needed if one.marker is None or one.marker.evaluate()} - found
+    return found
+
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in set(sys.argv[1].split(",")):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+import helpers.cli.app, helpers.deploy.onnx_predictor, helpers.deploy.service
+"""
+
+
+def test_the_service_imports_nothing_that_the_image_lacks():
+    there = close_over(set(read_requirements(SERVING / "requirements.txt")))
+    owners = packages_distributions().items()
+    absent = [module for module, names in owners if not {canonicalize_name(name) for name in names} & there]
+    assert {"torch", "transformers", "datasets"} <= set(absent) and "helpers" in absent
+    absent = ",".join(module for module in absent if module != "helpers")
+    done = subprocess.run([sys.executable, "-c", WITHOUT, absent], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_what_the_image_copies_is_there_and_reaches_the_build():
