@@ -61,6 +61,10 @@ BAD = {
     "keep": ["f1_best", 5],
     "gradient_checkpointing": ["yes", 1],
     "push_to": ["", 5],
+    "system": ["", 5],
+    "baseline": ["yes", 1],
+    "fold": [0, 1.5],
+    "folds": [0, "five"],
 }  # fmt: skip
 CASES = [(name, value) for name, values in BAD.items() for value in values]
 
