@@ -5,7 +5,11 @@ All of it is read from the notebook, from `data/work.json` (what each cell cost 
 """
 
 import argparse
+import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,13 +107,18 @@ def list_elsewhere(stem: str) -> list[str]:
     return said
 
 
-def add_machine(name: str) -> Path:
-    """Ask this machine's probe and note it as `name`, for the minutes elsewhere; return the file's path."""
-    from helpers.course.probe import ask_probe
-
-    path = TEACHING / "machines.json"
+def add_machine(name: str, avx2: bool = False) -> Path:
+    """Ask this machine's probe and note it as `name`, for the minutes elsewhere; return the file's path.
+    With `avx2`, the probe uses no instruction that a processor of the last ten years may lack, and so computes in fp32."""
+    path, limits = TEACHING / "machines.json", {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    code = "import json; from helpers import device; from helpers.course.probe import probe; "
+    code += "device.cpu_has_bf16 = lambda: False; " if avx2 else ""
+    command = [sys.executable, "-c", f"{code}print(json.dumps(probe()))"]
+    done = subprocess.run(
+        command, env=os.environ | (limits if avx2 else {}), capture_output=True, text=True, check=True
+    )
     known = read_json(path) if path.exists() else {}
-    return write_json(path, dict(sorted((known | {name: ask_probe()}).items())))
+    return write_json(path, dict(sorted((known | {name: json.loads(done.stdout.splitlines()[-1])}).items())))
 
 
 def write_lesson(path: Path) -> str:
@@ -217,9 +226,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make lessons", description=main.__doc__)
     parser.add_argument("number", nargs="?", help="the notebook's number, such as 01")
     parser.add_argument("--machine", help="first ask this machine's probe, and note it under this name")
+    parser.add_argument("--avx2", action="store_true", help="with --machine: as a processor with AVX2 alone would do")
     asked = parser.parse_args()
     if asked.machine:
-        print(add_machine(asked.machine))
+        print(add_machine(asked.machine, asked.avx2))
     for notebook in list_notebooks(asked.number):
         print(update_runbook(notebook) or f"{notebook.stem}: there is no teaching/{notebook.stem[:2]}.md yet")
 

@@ -1,4 +1,4 @@
-"""The course's rooms, in reading order: data → models → training → evaluation → analysis → deploy.
+"""The course's rooms, in reading order: data → models → generation → training → evaluation → analysis → deploy.
 
 `plots` draws, `course` holds exercises, defaults and expected bands, `assets` knows where models and data come from, and
 `cli` is the command line. Beneath them lie `device`, `runs`, `files` and `exceptions`. Start at `training/loop.py`.

@@ -6,6 +6,7 @@ from helpers.evaluation.calibration import (
     calibration_error, fit_temperature, reliability_table, risk_at, risk_coverage,
 )  # fmt: skip
 from helpers.evaluation.comparison import compare_models, mcnemar_test, verdict
+from helpers.evaluation.fingerprints import seal_record
 from helpers.evaluation.intervals import bootstrap_difference, bootstrap_intervals, interval, per_label_f1
 from helpers.evaluation.metrics import (
     compute_metrics, confusion_counts, decide, mean_loss, per_class_table, probabilities,
@@ -30,6 +31,6 @@ __all__ = [
     "decide", "divide_rows", "fit_temperature", "group_systems", "headline_table", "interval", "judge_probabilities",
     "label_table", "mcnemar_test", "mean_loss", "measure_optimism", "order_by_frequency", "per_class_table",
     "per_label_f1", "pick_best_seeds", "predictions_table", "probabilities", "reliability_table", "resampled_t_test",
-    "risk_at", "risk_coverage", "score", "score_table", "score_twins", "simulate_false_positives",
+    "risk_at", "risk_coverage", "score", "score_table", "score_twins", "seal_record", "simulate_false_positives",
     "trivial_predictions", "tune_thresholds", "verdict",
 ]  # fmt: skip

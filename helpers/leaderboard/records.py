@@ -12,8 +12,9 @@ import pandas as pd
 from helpers.evaluation.fingerprints import fingerprint_answers, fingerprint_rows, is_sealed, make_keys
 from helpers.evaluation.metrics import fast_score
 from helpers.exceptions import DataError, shorten
-from helpers.files import atomic_folder, write_json, write_table
+from helpers.files import DATA, atomic_folder, write_json, write_table
 
+GRID = DATA / "grid"  # the stored runs of notebook 07
 SCORES = ("accuracy", "f1_macro", "f1_micro", "f1_weighted")
 NEEDED = ("notebook", "model", "method", "dataset", "seed", "sizes", "per_class", "intervals", *SCORES)
 # What makes two runs different systems, besides model and method.
@@ -51,6 +52,11 @@ class Runs:
         """Return the runs for which `mask` is true."""
         kept = np.flatnonzero(np.asarray(mask))
         return Runs(self.table.iloc[kept].reset_index(drop=True), [self.answers[i] for i in kept], self.truths)
+
+
+def find_places(named: str) -> list[Path]:
+    """Return the folders that a notebook's parameter names, separated by commas; "grid" is the stored one."""
+    return [GRID if name.strip() == "grid" else Path(name.strip()).expanduser() for name in named.split(",")]
 
 
 def find_run_folders(places: Iterable[str | Path]) -> list[Path]:

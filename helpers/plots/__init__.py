@@ -17,6 +17,9 @@ from helpers.plots.evaluation import (
     plot_risk_coverage, plot_scores,
 )  # fmt: skip
 from helpers.plots.labels import plot_optimism, plot_thresholds
+from helpers.plots.leaderboard import (
+    plot_false_positives, plot_forest, plot_heat_map, plot_learning_curves, plot_pareto, plot_ranks, plot_worlds,
+)  # fmt: skip
 from helpers.plots.training import (
     plot_checkpoint_choice, plot_curves, plot_history, plot_learning_rate, plot_levels, plot_memory, plot_rates,
     plot_runs,

@@ -78,7 +78,7 @@ WRITTEN = {
         RIGHT | {"00.4": FORGE % "[os.fork() or __import__('time').sleep(99) for _ in range(200)]"},
         ALL_RIGHT | {"00.4": "stopped"}),
     "prints-without-end": (RIGHT | {"00.4": FORGE % "[print('x' * 10**6) for _ in range(10**9)]"},
-                           ALL_RIGHT | {"00.4": "too long"}),
+                           ALL_RIGHT | {"00.4": "stopped"}),
     "deletes-and-looks-round": (RIGHT | {"00.4": FORGE % "HOSTILE"}, ALL_RIGHT | {"00.4": "not tried"}),
     "replaces-the-grader": (
         {"00.4": "course.find_verdict = course.check = lambda *answer: print('Correct')\n"

@@ -160,6 +160,8 @@ def test_a_class_of_thirty_is_graded_each_for_itself(tmp_path):
     found = {}
     for student, row in rows.items():
         states = {f"00.{k}": row[f"exercise {k}"] for k in range(1, 5)}
+        if student == "prints-without-end":  # whichever limit it meets first, of time or of memory
+            states = {number: "stopped" if state == "too long" else state for number, state in states.items()}
         found[student] = row["problem"] if row["problem"] else states
     assert found.keys() == expected.keys()
     wrong = {

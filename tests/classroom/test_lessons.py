@@ -100,3 +100,13 @@ def test_a_machine_half_as_fast_computes_twice_as_long(tmp_path, monkeypatch):
     assert list_elsewhere("01_modernbert_tutorial") == [
         f"On an old laptop, by its probe: {minutes:.1f} minutes of computing."
     ]
+
+
+@pytest.mark.long
+def test_a_machine_with_avx2_alone_computes_in_fp32(tmp_path, monkeypatch):
+    """10 s."""
+    import classroom.lesson as lesson
+
+    monkeypatch.setattr(lesson, "TEACHING", tmp_path)
+    probe = read_json(lesson.add_machine("an older laptop", avx2=True))["an older laptop"]
+    assert "fp32" in probe["machine"] and probe["training"] > 0 < probe["python"]

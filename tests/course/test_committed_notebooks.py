@@ -244,8 +244,14 @@ def test_the_first_cell_is_short_and_the_same_everywhere():
 
 
 WIDTH, MOST, MEDIAN = 74, 15, 8  # characters of a line; lines of a cell. What is wider is cut off on paper and phones.
-CELLS = {"03_sst2_error_analysis": 75, "08_deploy": 55}
-CELLS |= dict.fromkeys(("04_multilabel_emotions", "05_lora_multilabel", "06_generative_labels"), 60)
+CELLS = {
+    "03_sst2_error_analysis": 75,
+    "04_multilabel_emotions": 60,
+    "05_lora_multilabel": 60,
+    "06_generative_labels": 60,
+    "08_deploy": 55,
+    "07_leaderboard": 50,
+}
 
 
 @each_notebook

@@ -89,6 +89,16 @@ PLOTS = {
     "rates": lambda n: plots.plot_rates(
         {name: pd.DataFrame({"learning_rate": [1e-4, 1e-3], "f1": [0.2, 0.4]}) for name in n[:2]}, score="f1"
     ),
+    "forest": lambda n: plots.plot_forest({n[0]: scores(n), n[1]: scores(n)[:1].assign(low=np.nan)}, xlabel=n[2]),
+    "pareto": lambda n: plots.plot_pareto(
+        scores(n).assign(s=[1, 9, 70, 600], m=[5, 6, 7, 8]), costs={"s": n[0], "m": n[1]}, score="value", ylabel=n[2]
+    ),
+    "heat map": lambda n: plots.plot_heat_map(matrix(n), title=n[0], label=n[1]),
+    "learning curves": lambda n: plots.plot_learning_curves(
+        pd.concat({name: scores([100, 300, 900, 1444]) for name in n}, names=["system", "texts"]), ylabel=n[0]
+    ),
+    "ranks": lambda n: plots.plot_ranks(pd.Series(SHARES, n), [n[:2], n[1:3]], xlabel=n[0]),
+    "worlds": lambda n: plots.plot_worlds(matrix(n), title=n[0], xlabel=n[1]),
     "influence": lambda n: plots.plot_influence({n[0]: (n, np.tril(matrix(n))), n[1]: (n, np.tril(matrix(n)))}),
     "stacks": lambda n: plots.plot_stacks(
         {name: {"table": "9 × 4", "attention": "2", "feed-forward": "8", "layers": "2"} for name in n[:2]}

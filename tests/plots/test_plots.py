@@ -36,6 +36,21 @@ PLOTS = {
     "cost": lambda: plots.plot_cost(
         SCORES.assign(seconds=[1, 50]), cost="seconds", quality="value", title="Quality and cost"
     ),
+    "forest": lambda: plots.plot_forest(
+        {"here": SCORES, "reported elsewhere": SCORES.assign(low=np.nan, high=np.nan)}, xlabel="macro F1"
+    ),
+    "pareto": lambda: plots.plot_pareto(
+        SCORES.assign(s=[1, 9]), costs={"s": "seconds"}, score="value", ylabel="macro F1"
+    ),
+    "heat map": lambda: plots.plot_heat_map(BALANCE / 5, title="F1 by label", label="F1"),
+    "learning curves": lambda: plots.plot_learning_curves(
+        pd.concat({"tiny": SCORES.set_axis([100, 300])}, names=["system", "texts"]), ylabel="macro F1"
+    ),
+    "ranks": lambda: plots.plot_ranks(SCORES["value"], [["tiny", "large"]], xlabel="macro F1"),
+    "false positives": lambda: plots.plot_false_positives(
+        pd.DataFrame({"plain": [0.1, 0.4], "corrected": [0.03, 0.04]}, index=[5, 50])
+    ),
+    "worlds": lambda: plots.plot_worlds(SCORES, title="Luck", xlabel="accuracy"),
     "scores": lambda: plots.plot_scores(SCORES, title="Two models", xlabel="accuracy"),
 }
 each_plot = pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
@@ -99,6 +114,25 @@ def test_plot_leaves_the_reader_s_own_style_alone(draw):
 @each_plot
 def test_titles_stand_on_the_left_as_the_style_says(draw):
     assert all(ax.get_title("left") for ax in draw().axes if ax.get_label() != "<colorbar>")
+
+
+def test_the_front_holds_what_nobody_beats():
+    from helpers.plots.leaderboard import is_on_front
+
+    assert is_on_front([1, 2, 3, 3, 9], [0.5, 0.4, 0.7, 0.6, 0.9]).tolist() == [True, False, True, False, True]
+    assert is_on_front([1, 1], [0.5, 0.5]).tolist() == [True, True]
+
+
+def test_what_others_report_stands_in_a_panel_of_its_own_on_the_same_scale():
+    ours, theirs = PLOTS["forest"]().axes
+    assert ours.get_xlim() == theirs.get_xlim() and titles(ours.figure) == ["here", "reported elsewhere"]
+    assert len(ours.containers) == 1 and theirs.lines[-1].get_markerfacecolor() == "none"
+
+
+def test_a_bar_joins_the_systems_of_one_group():
+    one = plots.plot_ranks(SCORES["value"], [["tiny", "large"]], xlabel="x").axes[0]
+    none = plots.plot_ranks(SCORES["value"], [["tiny"], ["large"]], xlabel="x").axes[0]
+    assert (len(one.lines), len(none.lines)) == (2, 1)
 
 
 def test_legend_has_no_frame_as_the_style_says():
