@@ -137,7 +137,8 @@ def read_predictions(folder: Path) -> dict[str, list[str]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             names, *rows = csv.reader(file)
-        columns = {name: [row[names.index(name)] for row in rows] for name in wanted if name in names}
+        places = {name: names.index(name) for name in wanted if name in names}
+        columns = {name: [row[place] for row in rows] for name, place in places.items()}
     except (ValueError, IndexError, OSError, csv.Error):
         raise DataError(f"{path} cannot be read: without it, nothing proves the run's scores. Run it again.") from None
     if not rows or len(columns) < 3:
@@ -151,10 +152,11 @@ def encode(folder: Path, labels: list[str], names: tuple[str, ...], several: boo
     try:
         if not several:
             return np.array([places[label] for label in labels], dtype=np.int16)
-        numbers = np.zeros((len(labels), len(names)), dtype=np.int8)
-        for row, words in enumerate(labels):
+        known = {words: i for i, words in enumerate(dict.fromkeys(labels))}  # each combination is taken apart once
+        numbers = np.zeros((len(known), len(names)), dtype=np.int8)
+        for words, row in known.items():
             numbers[row, [places[word] for word in words.split(",") if words]] = 1
-        return numbers
+        return numbers[[known[words] for words in labels]]
     except KeyError as error:
         raise DataError(f"{folder}: predictions.csv has a label {error} that metrics.json does not know.") from None
 

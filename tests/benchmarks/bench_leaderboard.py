@@ -1,6 +1,6 @@
 """How long do 10,000 run folders take, and how much memory? `python tests/benchmarks/bench_leaderboard.py`
 
-Writes run folders of 306 texts and six labels, with their texts and probabilities, as notebooks leave them (about a minute),
+Writes run folders of 306 texts and six labels, with their texts and probabilities, as notebooks leave them (that takes some minutes),
 then reads, checks and ranks them in a process of its own.
 """
 
