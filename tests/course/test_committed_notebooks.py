@@ -248,6 +248,7 @@ CELLS = {
     "03_sst2_error_analysis": 75,
     "04_multilabel_emotions": 60,
     "05_lora_multilabel": 60,
+    "06_generative_labels": 60,
     "08_deploy": 55,
     "07_leaderboard": 50,
 }

@@ -15,7 +15,8 @@ from helpers.training import losses
 TABLES = read_toml(defaults.DEFAULTS)["notebooks"]
 INTERNAL = {
     "encoder_batch_size", "encoder_learning_rate", "encoder_pooling", "decoder_batch_size", "decoder_method",
-    "decoder_pooling", "method", "pooling", "rank",
+    "decoder_pooling", "head_batch_size", "head_learning_rate",
+    "head_method", "method", "pooling", "rank",
 }  # fmt: skip
 PARTS = ("all", "laptop", "gpu")
 each_table = pytest.mark.parametrize("notebook", TABLES)

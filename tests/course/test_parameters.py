@@ -50,6 +50,7 @@ BAD = {
     "pooling": ["max", 5],
     "schedule": ["linear", 5],
     "decoder_method": ["qlora-ish", 5],
+    "writer_method": ["write", 5],
     "show_texts": ["yes", 1],
     "phrases": ["missing.csv", 5],
     "rank": [0, 2.5],
@@ -60,6 +61,10 @@ BAD = {
     "keep": ["f1_best", 5],
     "gradient_checkpointing": ["yes", 1],
     "push_to": ["", 5],
+    "system": ["", 5],
+    "baseline": ["yes", 1],
+    "fold": [0, 1.5],
+    "folds": [0, "five"],
 }  # fmt: skip
 CASES = [(name, value) for name, values in BAD.items() for value in values]
 
