@@ -45,6 +45,9 @@ READERS = {
     "transformers.AutoModelForSequenceClassification.from_pretrained": ["transformers.PreTrainedModel.from_pretrained"],
     "transformers.pipeline": ["transformers.TextClassificationPipeline._sanitize_parameters"],
     "transformers.PreTrainedConfig.get_config_dict": ["transformers.PreTrainedConfig._get_config_dict"],
+    "transformers.PreTrainedTokenizerBase().__call__": [
+        "transformers.tokenization_utils_tokenizers.TokenizersBackend._encode_plus"
+    ],
     "transformers.utils.cached_file": ["transformers.utils.hub.cached_files"],
     "transformers.utils.find_adapter_config_file": ["transformers.utils.peft_utils.find_adapter_config_file"],
     "peft.PeftModel.from_pretrained": ["huggingface_hub.hf_hub_download"],

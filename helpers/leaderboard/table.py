@@ -1,6 +1,7 @@
 """One table of many runs, which refuses to compare what cannot be compared. Taught in notebook 07, sections 2 and 6."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def drop_copies(runs: Runs) -> tuple[Runs, int]:
         other = first.setdefault(cell, row)
         kept.append(other == row)
         if runs.table["answered"].iloc[other] != runs.table["answered"].iloc[row]:
-            names = " and ".join(runs.table["folder"].iloc[[other, row]])
+            names = " and ".join(map(_end_of, runs.table["folder"].iloc[[other, row]]))
             raise DataError(
                 f"{names} are two results of one system and seed: delete one, or set `system` in one of them."
             )
@@ -128,13 +129,18 @@ def require_comparable(runs: Runs) -> None:
         _require_one(rows, "test_set", "on other test rows")
 
 
+def _end_of(folder: str) -> str:
+    """Return the last two names of a path: they tell runs apart, and leave room for the sentence."""
+    return "/".join(Path(folder).parts[-2:])
+
+
 def _require_one(table: pd.DataFrame, column: str, what: str) -> None:
     if table[column].nunique(dropna=False) > 1:
         counts = table[column].value_counts()  # the two most frequent ones
         one, other = (table[table[column] == value].iloc[0] for value in counts.index[:2])
         where = f" (fold {one['fold']:.0f})" if pd.notna(one["fold"]) and column == "test_set" else ""
         raise DataError(
-            f"{one['folder']} and {other['folder']} were scored {what}{where}: they belong in two tables. Name fewer "
+            f"{_end_of(one['folder'])} and {_end_of(other['folder'])} were scored {what}{where}: they belong in two tables. Name fewer "
             "folders, or choose by --where dataset=…"
         )
 

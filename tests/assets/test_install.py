@@ -67,7 +67,7 @@ def test_the_server_is_known_by_its_variables(variables, host, monkeypatch):
 
 def test_colab_lacks_eight_packages_and_has_none_that_is_too_old(monkeypatch):
     lines = VERSIONS.read_text(encoding="utf-8").splitlines()
-    brought = dict(line.replace("_", "-").split("==") for line in lines if not line.startswith("#"))
+    brought = dict(line.lower().replace("_", "-").split("==") for line in lines if not line.startswith("#"))
     monkeypatch.setattr(install, "_version", brought.get)
     lacked = {requirement.split(">=")[0].split("<")[0] for requirement in install.missing_requirements()}
     course, files = (

@@ -202,7 +202,10 @@ def one_sentence(outcome, *, says):
         (["--dataset", "missing.csv"], "There is no file or folder 'missing.csv'"),
         (["--model", "./nowhere"], "There is no file or folder './nowhere'"),
         (["--model", "no-such-model"], "Unknown model 'no-such-model'"),
-        (["--method", "prompt"], "method='prompt' is unknown: use one of probe, lora, qlora, full, or None."),
+        (
+            ["--method", "prompt"],
+            "method='prompt' is unknown: use one of probe, lora, qlora, full, generate, generate-full, generate-qlora, or None.",
+        ),
         (["--pooling", "max"], "pooling='max' is unknown"),
         (["--epochs", "0"], "epochs=0"),
         (["--max-length", "2"], "max_length=2"),

@@ -63,6 +63,7 @@ BAD = {
     "push_to": ["", 5],
     "system": ["", 5],
     "baseline": ["yes", 1],
+    "grid": ["", 5],
     "fold": [0, 1.5],
     "folds": [0, "five"],
 }  # fmt: skip

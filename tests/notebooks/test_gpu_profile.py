@@ -41,7 +41,9 @@ def test_the_gpu_profile_runs_from_the_hub(notebook, tmp_path):
         files = hub.downloads()
     assert done.network == "", "something else than the Hub was asked"
     assert done.records()
-    assert all("/" in record["dataset"] and record["device"].endswith("cores") for record in done.records())
+    assert all(record["device"].endswith("cores") for record in done.records())
+    if notebook.stem != "07_leaderboard":  # it compares runs; the little that it trains is on moments in both profiles
+        assert all("/" in record["dataset"] for record in done.records())
     # What was set is in the result: every parameter of the notebook, and the value that was given.
     chosen = [json.loads(path.read_text(encoding="utf-8")) for path in done.runs.rglob("parameters.json")]
     assert chosen and all(set(found) == set(read_notebook(notebook.stem)["parameters"]) for found in chosen)
