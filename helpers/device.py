@@ -73,13 +73,13 @@ def pick_bulk_device(device: Device) -> Device:
 
 
 @contextlib.contextmanager
-def fast_matmul(device: Device) -> Iterator[None]:
-    """Let fp32 matrix products on a GPU run as TF32 inside the block; on a CPU, do nothing.
+def fast_matmul(device: Device | None) -> Iterator[None]:
+    """Let fp32 matrix products on a GPU run as TF32 inside the block; on a CPU, or without a device of PyTorch's, do nothing.
 
     TF32 has the range of fp32, but ten bits of mantissa instead of 23: about three digits, several times as fast. The
     setting is the whole process's, and afterwards what it was.
     """
-    if device.kind != "cuda":
+    if device is None or device.kind != "cuda":
         yield
         return
     matmul = torch.backends.cuda.matmul

@@ -35,6 +35,7 @@ def export_lines(model: str, to: str, int8: bool, output: Path | None) -> Iterat
         raise SettingError(f"{shorten(model, 120)} is no folder of this machine: name the folder to write by --output.")
     from helpers.deploy.browser import fetch_javascript, write_page
     from helpers.deploy.export import PROBES, export_onnx
+    from helpers.deploy.onnx_predictor import WHOLE
 
     if to == "browser":
         fetch_javascript()  # what is missing is found out before minutes of work
@@ -45,7 +46,7 @@ def export_lines(model: str, to: str, int8: bool, output: Path | None) -> Iterat
     texts, true = read_test_texts(model)
     found = export_onnx(model, kept, int8=int8, texts=texts or PROBES)
     yield (
-        f"{_size(kept / 'onnx/model.onnx')}: {found.changed} of {found.texts} texts get another label, "
+        f"{_size(kept / WHOLE)}: {found.changed} of {found.texts} texts get another label, "
         f"the largest difference of a probability is {found.largest:.0e}"
     )
     if int8:
@@ -59,10 +60,10 @@ def int8_lines(folder: Path, texts: list[str], true: list[str]) -> Iterator[str]
     """Yield what the int8 file in `folder` costs: how many labels change, and accuracy with a paired test."""
     import numpy as np
 
-    from helpers.deploy import OnnxPredictor
+    from helpers.deploy.onnx_predictor import SMALL, OnnxPredictor
     from helpers.evaluation import mcnemar_test
 
-    small = folder / "onnx/model_quantized.onnx"
+    small = folder / SMALL
     if not texts:
         yield f"{_size(small)}: compare its answers on texts of yours before you use it"
         return
@@ -98,12 +99,9 @@ def demo(
     int8: Annotated[bool, typer.Option("--int8", help="of an exported folder, the small file")] = False,
 ):
     """Show a trained classifier on a page of this machine: a text, a file, which words mattered. Needs gradio."""
-    import importlib.util
+    from helpers.deploy.demo import launch_demo, require_gradio
 
-    from helpers.deploy.demo import INSTALL, launch_demo
-
-    if importlib.util.find_spec("gradio") is None:  # before seconds of loading
-        raise SettingError(f"The demo page needs gradio, which is not installed: {INSTALL}.")
+    require_gradio()  # before seconds of loading
     from helpers.deploy import load_predictor
 
     launch_demo(load_predictor(model, int8=int8 or None), Path(model).name, port=port)

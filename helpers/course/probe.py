@@ -4,6 +4,7 @@ It is asked in a process of its own, so that what it needs of memory is gone whe
 """
 
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -17,9 +18,12 @@ ROWS, LENGTH, LABELS = 32, 24, 6  # a batch as notebook 01 has them
 WARM_UP, FEWEST, SECONDS = 3, 4, 2.5
 
 
-def ask_probe() -> dict:
-    """Return what `probe` finds, in a process of its own. Raises `TrainingError` if it fails."""
-    done = subprocess.run([sys.executable, "-m", "helpers.course.probe"], capture_output=True, text=True)
+def ask_probe(threads: int | None = None) -> dict:
+    """Return what `probe` finds, in a process of its own, on so many `threads` (None: as this process would have).
+    Raises `TrainingError` if it fails."""
+    own = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "helpers.course.probe"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | own)
     if done.returncode:
         raise TrainingError(
             "The machine's speed could not be measured: run `python -m helpers.course.probe` to see why."

@@ -34,6 +34,16 @@ def require_texts(texts: Sequence[str]) -> list[str]:
     return texts
 
 
+def predict_texts(predictor, texts: Sequence[str]) -> list[Prediction]:
+    """Return the prediction of `predictor`, a `Predictor` or an `OnnxPredictor`, for each text.
+    Raises `SettingError` for a text that is empty or no text at all."""
+    texts = require_texts(texts)
+    if not texts:
+        return []
+    how = {"multilabel": predictor.multilabel, "thresholds": predictor.thresholds}
+    return describe_answers(texts, *predictor.predict_with_cut(texts), predictor.label_names, **how)
+
+
 def describe_answers(
     texts: Sequence[str], probability: np.ndarray, cut: np.ndarray, names: list[str], *, multilabel: bool, thresholds
 ) -> list[Prediction]:

@@ -1,7 +1,6 @@
 """Predictions for a whole file, however long: read, predict and write piece by piece, in the memory of one piece.
 Taught in no notebook: it is what `python -m helpers predict --file` does (README, "A large file")."""
 
-import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +56,7 @@ def predict_file(
         atomic_path(target) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
         ProgressBar(pieces) as bar,
-        fast_matmul(predictor.device)
-        if predictor.device
-        else contextlib.nullcontext(),  # for the last piece as well, however short
+        fast_matmul(predictor.device),  # for the last piece as well, however short
     ):
         for piece, column in read_text_chunks(source, text_column, chunk_rows):
             table = piece.rows

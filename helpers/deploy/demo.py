@@ -64,10 +64,15 @@ def answer_file(predictor, file: str | None) -> tuple[str | None, str]:
     return str(target), f"{report.rows:,} texts predicted. {' '.join(report.notes)}".strip()
 
 
-def build_demo(predictor, name: str = "the model"):
-    """Return the page as a `gradio.Blocks`, ready to launch. Raises `SettingError` where gradio is missing."""
+def require_gradio() -> None:
+    """Raise `SettingError` where gradio is missing."""
     if importlib.util.find_spec("gradio") is None:
         raise SettingError(f"The demo page needs gradio, which is not installed: {INSTALL}.")
+
+
+def build_demo(predictor, name: str = "the model"):
+    """Return the page as a `gradio.Blocks`, ready to launch. Raises `SettingError` where gradio is missing."""
+    require_gradio()
     import gradio
 
     kind = "several may be true" if predictor.multilabel else "one is true"

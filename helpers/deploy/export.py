@@ -18,6 +18,7 @@ from torch import nn
 from helpers.deploy.onnx_predictor import SMALL, WHOLE, OnnxPredictor
 from helpers.deploy.predictor import Predictor
 from helpers.device import Device
+from helpers.evaluation.metrics import decide
 from helpers.exceptions import AssetError, SettingError, shorten
 from helpers.files import atomic_folder, make_folder, read_json, write_json
 from helpers.models.saving import load
@@ -154,8 +155,9 @@ def quantise(source: str | Path, target: str | Path, *, per_channel: bool = True
 def compare_predictors(first, second, texts: Sequence[str]) -> Agreement:
     """Return how far two predictors agree on `texts`; each may be a `Predictor` or an `OnnxPredictor`."""
     ours, theirs = first.predict_probabilities(texts), second.predict_probabilities(texts)
-    if first.multilabel:
-        changed = ((ours >= first.thresholds) != (theirs >= second.thresholds)).any(axis=1)
-    else:
-        changed = ours.argmax(axis=1) != theirs.argmax(axis=1)
+    called = [
+        decide(probability, multilabel=one.multilabel, thresholds=one.thresholds).reshape(len(texts), -1)
+        for one, probability in ((first, ours), (second, theirs))
+    ]
+    changed = (called[0] != called[1]).any(axis=1)
     return Agreement(len(texts), float(np.abs(ours - theirs).max()), int(changed.sum()))

@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from helpers.deploy.answers import Prediction, describe_answers, require_texts
+from helpers.deploy.answers import Prediction, predict_texts
 from helpers.evaluation.metrics import probabilities
 from helpers.exceptions import AssetError, shorten
 from helpers.files import read_json
@@ -79,11 +78,7 @@ class OnnxPredictor:
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return a prediction per text. Raises `SettingError` for a text that is empty or no text at all."""
-        texts = require_texts(texts)
-        if not texts:
-            return []
-        describe = partial(describe_answers, multilabel=self.multilabel, thresholds=self.thresholds)
-        return describe(texts, *self.predict_with_cut(texts), self.label_names)
+        return predict_texts(self, texts)
 
     def predict_one(self, text: str) -> Prediction:
         """Return the prediction of one text."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.deploy.answers import Prediction, describe_answers, require_texts
+from helpers.deploy.answers import Prediction, predict_texts
 from helpers.device import Device, fast_matmul, find_device, pick_bulk_device
 from helpers.evaluation.metrics import probabilities
 from helpers.generation.saving import load
@@ -68,11 +68,7 @@ class Predictor:
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return a prediction per text. Raises `ValueError` for a text that is empty or no text at all."""
-        texts = require_texts(texts)
-        if not texts:
-            return []
-        how = {"multilabel": self.multilabel, "thresholds": self.thresholds}
-        return describe_answers(texts, *self.predict_with_cut(texts), self.label_names, **how)
+        return predict_texts(self, texts)
 
     def predict_one(self, text: str) -> Prediction:
         """Return the prediction of one text."""

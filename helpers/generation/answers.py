@@ -1,6 +1,7 @@
 """How labels are written as an answer, token by token, and what may come next: an automaton that allows valid answers only.
 Taught in notebook 06, sections 3 and 4."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,7 +10,10 @@ import numpy as np
 from helpers.exceptions import SettingError
 from helpers.generation.prompts import AS_TEXT
 
-NONE = "none"  # what is written where no label is true
+
+def name_none(label_names: Iterable[str]) -> str:
+    """Return what is written where no label is true: "none", unless a label is called so."""
+    return "none" if "none" not in label_names else "no label"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Answers:
     @property
     def none(self) -> str:
         """What is written where no label is true."""
-        return NONE if NONE not in self.names else "no label"
+        return name_none(self.names)
 
     @property
     def first_tokens(self) -> list[int]:
@@ -107,7 +111,7 @@ def make_answers(tokenizer, label_names: list[str], *, multilabel: bool = True) 
             raise SettingError(
                 f"The label {name!r} cannot be written in a list: it needs a name of its own, in one line and without commas."
             )
-    words = [*names, NONE if NONE not in names else "no label"] if multilabel else list(names)
+    words = [*names, name_none(names)] if multilabel else list(names)
     before, comma = _encode(tokenizer, "x"), _encode(tokenizer, "x,")
     after = comma[len(before) :] if comma[: len(before)] == before else _encode(tokenizer, ",")
     pieces = []
@@ -126,4 +130,4 @@ def make_answers(tokenizer, label_names: list[str], *, multilabel: bool = True) 
 
 
 def _encode(tokenizer, text: str) -> list[int]:
-    return tokenizer(text, **AS_TEXT)["input_ids"]
+    return tokenizer(text, **AS_TEXT, verbose=False)["input_ids"]

@@ -36,7 +36,7 @@ def write_answers(
     ids: dict[int, list[int]] = {}
     for row, text in enumerate(texts):
         if isinstance(text, str) and text.strip():
-            ids[row] = tokenizer(text, **AS_TEXT)["input_ids"][:max_length]
+            ids[row] = tokenizer(text, **AS_TEXT, verbose=False)["input_ids"][:max_length]
         else:
             answers[row] = Answer("", None, f"Text {row + 1} is {'empty' if isinstance(text, str) else repr(text)}.")
     order = sorted(ids, key=lambda row: -len(ids[row]))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.generation.answers import NONE
+from helpers.generation.answers import name_none
 
 
 def parse_answer(text: str, label_names: list[str], *, multilabel: bool = True):
@@ -15,8 +15,7 @@ def parse_answer(text: str, label_names: list[str], *, multilabel: bool = True):
     line = text.strip()
     line = line[:-1] if line.endswith(".") and line.casefold() not in places else line
     words = [word.strip().casefold() for word in line.split(",")]
-    none = NONE if NONE not in places else "no label"
-    if multilabel and words == [none]:
+    if multilabel and words == [name_none(places)]:
         return np.zeros(len(label_names), dtype=np.int64)
     found = [places.get(word) for word in words]
     if None in found or len(set(found)) < len(found):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from helpers.exceptions import SettingError
 
 TEXT = "{text}"
+# How a tokenizer reads a text as text alone: no special tokens around it, and none in it, whatever it says.
+AS_TEXT = {"add_special_tokens": False, "split_special_tokens": True}
 
 
 @dataclass(frozen=True)
@@ -87,19 +89,12 @@ def encode_prompt(prompt: Prompt, text: str, tokenizer, *, max_length: int | Non
     """Return the token ids of the prompt with `text` in it. Of a text of more than `max_length` tokens the rest is left
     out, never the instruction or what follows; a special token's name in the text is read as text."""
     before, after = prompt.encode_ends(tokenizer)
-    ids = tokenizer(text, **AS_TEXT)["input_ids"]
+    ids = tokenizer(text, **AS_TEXT, verbose=False)["input_ids"]  # no word on long texts
     return [*before, *ids[:max_length], *after]
 
 
-AS_TEXT = {
-    "add_special_tokens": False,
-    "split_special_tokens": True,
-    "verbose": False,
-}  # verbose: no word on long texts
-
-
 def read_as_text(tokenizer):
-    """Return `tokenizer`, in place told to read every text as text alone when `models.encode_texts` asks: no special
-    tokens around it, and none in it, whatever it says. For a model that puts its prompt around the texts."""
-    tokenizer.as_text = {name: value for name, value in AS_TEXT.items() if name != "verbose"}
+    """Return `tokenizer`, in place told to read every text as text alone when `models.encode_texts` asks. For a model
+    that puts its prompt around the texts."""
+    tokenizer.as_text = AS_TEXT
     return tokenizer

@@ -136,16 +136,7 @@ def _frozen(columns):
 @cache
 def _ask_probe(threads: int) -> dict:
     """Return the probe's figures at so many threads; asked once."""
-    import os
-
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    try:
-        return ask_probe()
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
+    return ask_probe(threads)
 
 
 @cache

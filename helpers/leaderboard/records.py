@@ -77,7 +77,7 @@ def read_runs(places: Iterable[str | Path]) -> Runs:
     Raises `DataError` for a record that was changed, is damaged, or does not fit its predictions."""
     reader, rows, answers = _Reader(), [], []
     for folder in find_run_folders(places):
-        row, predicted = reader.read(folder)
+        row, predicted = reader.read(folder, read_record(folder), read_predictions(folder))
         rows.append(row)
         answers.append(predicted)
     return Runs(pd.DataFrame(rows), answers, reader.truths)
@@ -91,9 +91,9 @@ class _Reader:
         self.truths: dict[str, np.ndarray] = {}
         self.known: dict[tuple, tuple] = {}  # keys, true and label names of a file: its test set, the order, the truth
 
-    def read(self, folder: Path) -> tuple[dict, np.ndarray]:
-        """Return the run's row for the table, and its answers in the order of its test set."""
-        record, table = read_record(folder), read_predictions(folder)
+    def read(self, folder: Path, record: dict, table: dict[str, list[str]]) -> tuple[dict, np.ndarray]:
+        """Return the row for the table of a run with this record and these predictions, and its answers in the order of
+        its test set."""
         names, several = tuple(record["per_class"]), "exact_match" in record
         keys = table.get("key") or [self._key(text) for text in table["text"]]
         asked = (tuple(keys), tuple(table["true"]), names)
@@ -191,12 +191,13 @@ def check_scores(folder: Path, record: dict, truth: np.ndarray, predicted: np.nd
 def pack_runs(places: Iterable[str | Path], target: str | Path) -> Iterator[Path]:
     """Copy what a comparison needs of every run below `places` into a folder of `target`, and yield that: the record as it
     is, and the predictions without their texts and probabilities. So results can be shared where texts must not be."""
+    reader = _Reader()
     for folder in find_run_folders(places):
-        _Reader().read(folder)  # what does not fit is not passed on
-        table = read_predictions(folder)
+        record, table = read_record(folder), read_predictions(folder)
+        reader.read(folder, record, table)  # what does not fit is not passed on
         keys = table.get("key") or make_keys(table.pop("text"))
         columns = {"key": keys, "true": table["true"], "predicted": table["predicted"]}
         with atomic_folder(Path(target) / folder.name) as work:
             write_table(work / "predictions.csv", pd.DataFrame(columns))
-            write_json(work / "metrics.json", read_record(folder))
+            write_json(work / "metrics.json", record)
         yield Path(target) / folder.name

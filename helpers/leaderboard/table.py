@@ -82,7 +82,7 @@ def name_systems(runs: Runs) -> Runs:
     """Return `runs` with a `system` in each row: what the record calls it, or else model and method, and whatever of the
     recipe differs among those that would have the same name."""
     table = runs.table.copy()
-    plain = table["system"].fillna(table["model"] + ", " + table["method"])
+    plain = plain_names(table)
     table["max_train_examples"] = table["max_train_examples"].where(table["fold"].notna(), table["train rows"])
     for _, rows in table.groupby(plain):
         texts = [name for name in ("model", "method", *RECIPE) if rows[name].nunique(dropna=False) > 1]
@@ -91,6 +91,11 @@ def name_systems(runs: Runs) -> Runs:
             plain.loc[rows.index] = plain.loc[rows.index].str.cat(said)
     table["system"] = plain
     return Runs(table, runs.answers, runs.truths)
+
+
+def plain_names(table: pd.DataFrame) -> pd.Series:
+    """Return for each run what its record calls the system, or else model and method."""
+    return table["system"].fillna(table["model"] + ", " + table["method"])
 
 
 def _say(name: str, value) -> str:
@@ -187,7 +192,7 @@ def label_scores(runs: Runs) -> pd.DataFrame:
 def learning_curves(runs: Runs, metric: str = "f1_macro") -> pd.DataFrame:
     """Return value, low and high per system and number of training texts, for the systems that were trained on several
     numbers of them. `runs` are those of `read_runs`, whose records hold the systems' own names."""
-    table = runs.table.assign(system=runs.table["system"].fillna(runs.table["model"] + ", " + runs.table["method"]))
+    table = runs.table.assign(system=plain_names(runs.table))
     rows = {}
     for (system, _), own in table.groupby(["system", table["max_train_examples"].fillna(np.inf)], sort=False):
         found = summarise(Runs(own.reset_index(drop=True), [runs.answers[i] for i in own.index], runs.truths), metric)

@@ -44,19 +44,16 @@ def encode_texts(texts, tokenizer, max_length: int, labels=None) -> EncodedTexts
     """Tokenise `texts` once; nothing is padded yet. `max_length` counts special tokens too; of a model that reads fewer,
     its own limit is taken, and that is said. Raises `SettingError` for a word that the model has no vector for."""
     max_length = fit_length(max_length, tokenizer.model_max_length)
-    texts, how = (
-        list(texts),
-        getattr(tokenizer, "as_text", {}),
-    )  # a model that writes reads texts without special tokens
+    texts = list(texts)
+    how = getattr(tokenizer, "as_text", {})  # a model that writes reads texts without special tokens
     full = []  # filled piece by piece: the tokenizer's own record of a text takes several times its ids' memory
     for start in range(0, len(texts), PIECE):
         full += tokenizer(texts[start : start + PIECE], truncation=False, verbose=False, **how)["input_ids"]
     cut = np.array([len(ids) > max_length for ids in full], dtype=bool)
     too_long = np.flatnonzero(cut)
     if len(too_long):  # let the tokenizer cut: it knows which special tokens must stay at the end
-        shortened = tokenizer([texts[row] for row in too_long], truncation=True, max_length=max_length, **how)[
-            "input_ids"
-        ]
+        long = [texts[row] for row in too_long]
+        shortened = tokenizer(long, truncation=True, max_length=max_length, **how)["input_ids"]
         for row, ids in zip(too_long, shortened, strict=True):
             full[row] = ids
     require_vectors(full, tokenizer)
