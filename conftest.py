@@ -3,7 +3,9 @@
 The notebooks (`pytest --nbval`) run with the network blocked: in each kernel, sockets lead to this machine only.
 """
 
+import io
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -31,6 +33,26 @@ def pytest_configure(config):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(offline), os.environ.get("PYTHONPATH")]))
         os.environ["COURSE_NETWORK_LOG"] = str(Path(tempfile.mkdtemp(prefix="course-network-")) / "attempts.txt")
         os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="course-hf-")  # nothing that was downloaded earlier
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process, with runs in a folder of the test's; return exit status, standard output and
+    standard error. `stdin` is a text, or what stands for the terminal."""
+    from helpers.cli import main  # here, so that the notebooks' sessions do without
+
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("COURSE_PROGRESS", "off")
+
+    def run(*arguments, stdin=""):
+        monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", stdin if isinstance(stdin, io.StringIO) else io.StringIO(stdin))
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        return exit_.value.code or 0, out, err
+
+    return run
 
 
 def pytest_sessionfinish(session):

@@ -13,9 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tiny import LABELS, build_model, make_tokenizer
+
 from helpers.deploy.answers import Prediction
 from helpers.exceptions import SettingError
 from helpers.files import ROOT
+from helpers.models.pretrained import load_classifier
+from helpers.models.saving import save
 
 JSON = {"content-type": "application/json"}
 
@@ -46,6 +50,13 @@ class StandIn:
             Prediction(text, label, 0.75, {label: 0.75, others[label]: 0.25}, len(text) > 100, (label,))
             for text, label in zip(texts, labels, strict=True)
         ]
+
+
+def save_run(folder: Path) -> Path:
+    """Write `folder`, a run with a tiny model of random weights; return it."""
+    classifier = load_classifier(str(build_model("bert", folder / "tiny")), LABELS)
+    save(classifier, make_tokenizer(), folder / "model", max_length=24)
+    return folder
 
 
 def ask(url, body=None, path="/predict", method=None, **headers) -> tuple[int, dict, bytes]:

@@ -12,7 +12,6 @@ import typer
 from tiny import LABELS, build_model, toy_texts
 
 from helpers.assets.defaults import list_parameters
-from helpers.cli import main
 from helpers.cli.app import app
 from helpers.exceptions import SettingError
 from helpers.files import ROOT
@@ -25,23 +24,6 @@ SETTINGS = ["--epochs", "12", "--learning-rate", "5e-3", "--batch-size", "16", "
 class Terminal(io.StringIO):
     def isatty(self):
         return True
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Run the command line in this process; return exit status, standard output and standard error."""
-    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("COURSE_PROGRESS", "off")
-
-    def run(*arguments, stdin=""):
-        monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", stdin if isinstance(stdin, io.StringIO) else io.StringIO(stdin))
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return exit_.value.code or 0, out, err
-
-    return run
 
 
 def write_csv(path, rows, columns=("message", "mood")):

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import sys
 
 import nbformat
 import openpyxl
@@ -12,7 +11,6 @@ import pytest
 from headless import reduced_parameters, run_notebook
 from tiny import LABELS, build_model, toy_texts
 
-from helpers.cli import main
 from helpers.files import ROOT, read_json
 
 TEXTS, NUMBERS = toy_texts(60)
@@ -26,17 +24,12 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
+def command(command):
     """Run the command line in this process; return its standard output, after checking that all went well."""
-    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("COURSE_PROGRESS", "off")
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        assert (exit_.value.code or 0, err) == (0, "")
+        status, out, err = command(*arguments)
+        assert (status, err) == (0, "")
         return out
 
     return run

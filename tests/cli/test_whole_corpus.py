@@ -1,7 +1,5 @@
 """The whole corpus of files through what people do with a file: train, evaluate and predict, and what notebook 01 reads."""
 
-import sys
-
 import corpus_entries  # noqa: F401  fills ENTRIES
 import nbformat
 import pandas as pd
@@ -12,7 +10,6 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from helpers.cli import main
 from helpers.exceptions import LONGEST, DataError
 from helpers.files import ROOT, read_json
 
@@ -36,16 +33,11 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
+def command(command):
     """Run the command line in this process; return exit status and output of one that went well, or its one sentence."""
-    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("COURSE_PROGRESS", "off")
 
     def run(*arguments) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        status, (out, err) = exit_.value.code or 0, capsys.readouterr()
+        status, out, err = command(*arguments)
         if status == 0:
             assert err == ""
             return 0, out

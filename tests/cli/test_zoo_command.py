@@ -1,28 +1,12 @@
 """`python -m helpers zoo`: the table, one entry, and a name that is not in it; and `fetch` by a name of the zoo."""
 
-import sys
-
 import pytest
 
 from helpers.assets.zoo import read_rows
-from helpers.cli import main, zoo
+from helpers.cli import zoo
 from helpers.exceptions import AssetError
 
 ROWS = {row["name"]: row for row in read_rows()}
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command line in this process; return exit status, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["helpers", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return exit_.value.code or 0, out, err
-
-    return run
 
 
 def test_the_table_has_a_line_per_model_sorted_by_size_and_says_how_to_use_a_name(command):

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from tiny import FP32, LABELS, build_model, make_tokenizer, tf32_is_on, toy_texts
 
-from helpers.cli import main
 from helpers.deploy.bulk import predict_file
 from helpers.deploy.predictor import Predictor
 from helpers.exceptions import DataError
@@ -214,17 +213,10 @@ def test_a_piece_that_fails_leaves_what_was_there(runs, tmp_path, monkeypatch):
     assert contents(tmp_path) == before
 
 
-def run_command(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["helpers", "predict", *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    return exit_.value.code or 0, *capsys.readouterr()
-
-
-def test_the_command_says_what_it_did(runs, tmp_path, monkeypatch, capsys):
+def test_the_command_says_what_it_did(runs, tmp_path, command):
     source, target = write_rows(tmp_path / "in.csv", some_rows()), tmp_path / "out.csv"
     files = ["--file", source, "--text-column", "message", "--output", target]
-    status, out, err = run_command(monkeypatch, capsys, "--run", runs / "single", *files)
+    status, out, err = command("predict", "--run", runs / "single", *files)
     assert (status, err) == (0, "")
     assert "only the first 16 tokens were read" in out
     assert out.splitlines()[-1].startswith("25 texts predicted") and out.splitlines()[-1].endswith(str(target))
@@ -245,12 +237,12 @@ def test_the_command_says_what_it_did(runs, tmp_path, monkeypatch, capsys):
         (["--file", "IN/in.csv", "--output", "IN/out.csv", "glad1"], "A file is predicted into a file"),
     ],
 )
-def test_the_command_refuses_in_one_sentence(runs, tmp_path, monkeypatch, capsys, options, says):
+def test_the_command_refuses_in_one_sentence(runs, tmp_path, command, options, says):
     for name in ("in.csv", "in.jsonl"):
         (tmp_path / name).write_text("text\nglad1\n")
     before = contents(tmp_path)
     options = [option.replace("IN", str(tmp_path)) for option in options]
-    status, out, err = run_command(monkeypatch, capsys, "--run", runs / "single", *options)
+    status, out, err = command("predict", "--run", runs / "single", *options)
     assert (status, out) == (2, "")
     assert err.startswith("Error: ") and says in err and err.count("\n") == 1
     assert contents(tmp_path) == before

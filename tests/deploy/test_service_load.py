@@ -7,13 +7,11 @@ import threading
 import time
 
 import pytest
-from standin_service import StandIn, ask, ask_at_once, read_count, read_error, serving, wait_until
-from tiny import LABELS, build_model, make_tokenizer
+from standin_service import StandIn, ask, ask_at_once, read_count, read_error, save_run, serving, wait_until
+from tiny import LABELS
 
 from helpers.deploy.service import Settings, start_service
 from helpers.exceptions import SettingError
-from helpers.models.pretrained import load_classifier
-from helpers.models.saving import save
 
 WORDS = [f"text{i}" + "x" * (i % 3) for i in range(40)]
 
@@ -140,10 +138,7 @@ def test_a_port_that_is_taken_is_named():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    classifier = load_classifier(str(build_model("bert", folder / "tiny")), LABELS)
-    save(classifier, make_tokenizer(), folder / "emotions" / "model", max_length=24)
-    return folder / "emotions"
+    return save_run(tmp_path_factory.mktemp("service") / "emotions")
 
 
 def test_the_command_serves_and_ends_with_status_0(run):

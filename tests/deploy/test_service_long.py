@@ -13,24 +13,19 @@ from contextlib import ExitStack
 from shutil import which
 
 import pytest
-from standin_service import ask, ask_at_once, read_count, serving
+from standin_service import ask, ask_at_once, read_count, save_run, serving
 from test_hostile_traffic import ENDLESS, flood, fuzz, read_faults
-from tiny import LABELS, build_model, make_tokenizer, toy_texts
+from tiny import toy_texts
 
 from helpers.deploy.service import connections
 from helpers.files import ROOT
-from helpers.models.pretrained import load_classifier
-from helpers.models.saving import save
 
 pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    classifier = load_classifier(str(build_model("bert", folder / "tiny")), LABELS)
-    save(classifier, make_tokenizer(), folder / "run" / "model", max_length=24)
-    return folder / "run"
+    return save_run(tmp_path_factory.mktemp("service") / "run")
 
 
 def put_under_load(url: str, clients: int, requests: int) -> dict:

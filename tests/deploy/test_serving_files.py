@@ -16,15 +16,13 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from standin_service import StandIn, ask, ask_at_once, read_count, serving, wait_until
+from standin_service import StandIn, ask, ask_at_once, read_count, save_run, serving, wait_until
 from test_service_load import hold
 from test_service_long import put_under_load
-from tiny import LABELS, build_model, make_tokenizer
+from tiny import LABELS
 
 from helpers.deploy.service import Settings, start_service
 from helpers.files import ROOT
-from helpers.models.pretrained import load_classifier
-from helpers.models.saving import save
 
 SERVING = ROOT / "serving"
 DOCKERFILE = (SERVING / "Dockerfile").read_text(encoding="utf-8")
@@ -169,10 +167,7 @@ def test_replicas_share_the_work_and_a_full_one_is_passed_over(proxy):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("replicas")
-    classifier = load_classifier(str(build_model("bert", folder / "tiny")), LABELS)
-    save(classifier, make_tokenizer(), folder / "run" / "model", max_length=24)
-    return folder / "run"
+    return save_run(tmp_path_factory.mktemp("replicas") / "run")
 
 
 @pytest.mark.long

@@ -1,6 +1,5 @@
 """A model that writes its labels on the command line: trained, evaluated, asked; the same files as any other leaves."""
 
-import io
 import json
 import os
 import subprocess
@@ -11,29 +10,11 @@ import pandas as pd
 import pytest
 from tiny import LABELS, build_model, build_writer, toy_texts
 
-from helpers.cli import main
 from helpers.data import write_questions, write_submission
 from helpers.deploy import Predictor
 from helpers.files import ROOT
 
 SETTINGS = ["--epochs", "2", "--batch-size", "16", "--max-length", "24", "--rank", "4"]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Run the command line in this process; return exit status, standard output and standard error."""
-    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("COURSE_PROGRESS", "off")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return exit_.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,12 @@
 import io
 import re
 import shutil
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_runs import make_grid, make_run
 
-from helpers.cli import main
 from helpers.evaluation.resampling import resampled_t_test
 from helpers.exceptions import DataError, SettingError
 from helpers.leaderboard import fold_scores, label_scores, learning_curves, make_leaderboard, name_systems, read_runs
@@ -159,21 +157,9 @@ def test_odd_names_break_no_table(tmp_path):
     assert "<b>" not in write_html(board) and '\\|"x"' in write_markdown(board)
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["helpers", "leaderboard", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return exit_.value.code or 0, out, err
-
-    return run
-
-
 def test_the_command_prints_and_writes_all_forms(command, grid, tmp_path):
     files = [tmp_path / f"table.{kind}" for kind in ("csv", "md", "html")]
-    status, out, err = command(grid, "--csv", files[0], "--md", files[1], "--html", files[2])
+    status, out, err = command("leaderboard", grid, "--csv", files[0], "--md", files[1], "--html", files[2])
     assert (status, err) == (0, "") and "large, full" in out and "not told apart" in out
     board = make_leaderboard(read_runs([grid]))
     assert [path.read_text() for path in files] == [write(board) for write in WRITERS.values()]
@@ -181,15 +167,15 @@ def test_the_command_prints_and_writes_all_forms(command, grid, tmp_path):
 
 def test_the_command_chooses_by_what_the_records_say(command, grid, tmp_path):
     make_run(tmp_path / "other", dataset="else", data="d9")
-    status, _, err = command(grid, tmp_path)
+    status, _, err = command("leaderboard", grid, tmp_path)
     assert status == 2 and "on other versions of the data" in err and err.count("\n") == 1
-    status, out, _ = command(grid, tmp_path, "--where", "dataset=toy", "--where", "seed=0")
+    status, out, _ = command("leaderboard", grid, tmp_path, "--where", "dataset=toy", "--where", "seed=0")
     assert status == 0 and " 5 " in out
-    assert "no run says so" in command(grid, "--where", "dataset=nothing")[2]
-    assert "write it as name=value" in command(grid, "--where", "colour=red")[2]
+    assert "no run says so" in command("leaderboard", grid, "--where", "dataset=nothing")[2]
+    assert "write it as name=value" in command("leaderboard", grid, "--where", "colour=red")[2]
 
 
 def test_the_command_packs(command, grid, tmp_path):
-    status, out, _ = command(grid, "--pack", tmp_path / "packed")
+    status, out, _ = command("leaderboard", grid, "--pack", tmp_path / "packed")
     assert status == 0 and out.startswith("30 runs packed into")
-    assert command(tmp_path / "packed") == command(grid)
+    assert command("leaderboard", tmp_path / "packed") == command("leaderboard", grid)
