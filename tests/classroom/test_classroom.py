@@ -11,7 +11,9 @@ import pytest
 from filled_copies import write_class
 
 from classroom.cells import find_exercises, find_open_ended, list_needed, read_names
-from classroom.release import list_notebooks, make_student_copy, mark_cells, read_notebook
+from classroom.release import HIDDEN, list_notebooks, make_student_copy, mark_cells, read_notebook
+from helpers.course import trials_writing
+from helpers.course.exercises import read_exercises
 from helpers.exceptions import SettingError
 from helpers.files import ROOT
 
@@ -56,6 +58,13 @@ def test_a_cell_needs_the_last_cells_that_define_its_names_and_nothing_else():
     ]
     assert list_needed(make_notebook(*cells, "for k in [other]: y = f() + k"), 7) == [2, 3, 6]
     assert list_needed(make_notebook("x = {}", "x['a'] = 1", "x"), 2) == [0, 1]
+
+
+def test_a_trial_that_the_learner_changed_does_not_count(monkeypatch):
+    right = {steps: expected for (steps,), expected in read_exercises()["06.2"]["cases"]}
+    monkeypatch.setattr(trials_writing, "learn_answers", lambda function, steps: right[steps])
+    with pytest.raises(AssertionError):
+        exec(HIDDEN.format(number="06.2", name="answer"), {"answer": lambda prompt, answer: prompt + answer})
 
 
 @each_notebook
