@@ -84,9 +84,14 @@ def _shorten(text: str) -> str:
     return text[: text.rfind("?") + 1] or text.split(". ")[0].rstrip(".") + "."
 
 
+def read_work(stem: str) -> dict | None:
+    """Return what `helpers measure` stored of a notebook: its cells' seconds and the machine's probe; None if nobody has."""
+    return read_json(DATA / "work.json").get(stem, {}).get("laptop")
+
+
 def read_seconds(stem: str) -> tuple[dict[str, float], str]:
     """Return what each cell of a notebook cost by its id, and the machine that it was measured on; {} if nobody has."""
-    entry = read_json(DATA / "work.json").get(stem, {}).get("laptop")
+    entry = read_work(stem)
     if entry is None:
         return {}, ""
     return {name: sum(parts) for name, parts in entry["cells"].items()}, entry["probe"]["machine"]
@@ -94,15 +99,14 @@ def read_seconds(stem: str) -> tuple[dict[str, float], str]:
 
 def list_elsewhere(stem: str) -> list[str]:
     """Return sentences on how long a notebook computes on other machines, reckoned from what the probe found on each."""
-    entry, machines = read_json(DATA / "work.json").get(stem, {}).get("laptop"), TEACHING / "machines.json"
+    entry, machines = read_work(stem), TEACHING / "machines.json"
     if entry is None or not machines.exists():
         return []
+    from helpers.course.timing import scale  # here: it brings PyTorch along
+
     said = []
     for name, probe in read_json(machines).items():
-        ratios = [probe[part] / entry["probe"][part] for part in ("training", "python")]
-        seconds = sum(
-            part * ratio for parts in entry["cells"].values() for part, ratio in zip(parts, ratios, strict=True)
-        )
+        seconds = sum(scale(entry, probe).values())
         said.append(f"On {name}, by its probe: {seconds / 60:.1f} minutes of computing.")
     return said
 

@@ -73,10 +73,11 @@ def foretell(notebooks: list[str], given: dict, path: Path = WORK) -> dict[str, 
     profile = asked if asked in stored else here["profile"]
     if profile not in stored:
         return {}
-    return {notebook: _scale(known[notebook][profile], here) for notebook in notebooks}
+    return {notebook: scale(known[notebook][profile], here) for notebook in notebooks}
 
 
-def _scale(entry: dict, here: dict) -> dict[str, float]:
+def scale(entry: dict, here: dict) -> dict[str, float]:
+    """Return the seconds of each cell of a stored `entry` on a machine whose probe found `here`."""
     ratios = [here[part] / entry["probe"][part] for part in PARTS]
     return {name: sum(s * r for s, r in zip(parts, ratios, strict=True)) for name, parts in entry["cells"].items()}
 
