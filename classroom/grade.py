@@ -13,6 +13,8 @@ import time
 import warnings
 from pathlib import Path
 
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from nbgrader.preprocessors import (
@@ -20,6 +22,7 @@ from nbgrader.preprocessors import (
     ClearHiddenTests,
     ClearOutput,
     ComputeChecksums,
+    GetGrades,
     LimitOutput,
     LockCells,
     SaveAutoGrades,
@@ -37,6 +40,8 @@ from helpers.files import ROOT, atomic_path, make_folder
 
 # nbgrader's own steps, but for the one that replaces what an exercise begins with.
 PREPARE = [LockCells, ClearOutput, CheckCellMetadata, ComputeChecksums, SaveCells, ClearHiddenTests, ComputeChecksums]
+# What Markdown may hold in a feedback page: nothing that runs, loads or covers something.
+SAFE_TAGS = ["a", "b", "br", "code", "details", "em", "i", "li", "ol", "p", "strong", "sub", "summary", "sup", "ul"]
 STATES = {"Correct": "right", "Not tried yet": "not tried", "Not yet": "wrong"}
 
 
@@ -62,7 +67,12 @@ def build_api(to: Path, walls: str | None, seconds: float) -> NbGraderAPI:
     config.GenerateAssignment.preprocessors = PREPARE
     config.Autograde.autograde_preprocessors = [RunExercises, LimitOutput, SaveAutoGrades, CheckCellMetadata]
     config.RunExercises.seconds, config.RunExercises.walls = seconds, walls
-    config.HTMLExporter.sanitize_html = True  # a teacher opens the page
+    config.GenerateFeedback.preprocessors = [
+        SanitizeHTML,
+        GetGrades,
+        CSSHTMLHeaderPreprocessor,
+    ]  # a teacher opens the page
+    config.SanitizeHTML.enabled, config.SanitizeHTML.tags = True, SAFE_TAGS
     return NbGraderAPI(config=config)
 
 
