@@ -31,20 +31,24 @@ def compare_pairs(scores: pd.DataFrame, test_to_train: float, *, level: float = 
 
 
 def group_systems(means: pd.Series, pairs: pd.DataFrame) -> list[list[str]]:
-    """Return the groups of systems that no test of `pairs` (`compare_pairs`) tells apart, the best first: neighbours in the
-    order of their `means`, none of whom differ, and no group within another. A system may be in two groups: not told
-    apart from those above nor from those below, which says that there was too little data, and not that all are equal."""
+    """Return the groups of systems that no test of `pairs` (`compare_pairs`) tells apart, the best first: two systems share
+    a group exactly if they do not differ, and no group lies within another. A system may be in two groups: not told
+    apart from those above nor from those below, which says that there was too little data, and not that all are equal.
+
+    Every difference cuts the groups that hold both systems in two (Piepho, *An Algorithm for a Letter-Based
+    Representation of All-Pairwise Comparisons*, 2004). The systems of a group need not be neighbours in the order of
+    their means: a steady system may differ from one that is nearer than another.
+    """
     order = list(means.sort_values(ascending=False, kind="stable").index)
-    apart = {frozenset(row) for row in pairs.loc[pairs["differ"], ["first", "second"]].to_numpy()}
-    groups, reached = [], 0
-    for start in range(len(order)):
-        end = start + 1
-        while end < len(order) and not any(frozenset((one, order[end])) in apart for one in order[start:end]):
-            end += 1
-        if end > reached:  # else it lies within the group before
-            groups.append(order[start:end])
-            reached = end
-    return groups
+    groups = [frozenset(order)] if order else []
+    for pair in pairs.loc[pairs["differ"], ["first", "second"]].to_numpy():
+        cut = [
+            part
+            for group in groups
+            for part in ([group - {one} for one in pair] if group.issuperset(pair) else [group])
+        ]
+        groups = [group for group in dict.fromkeys(cut) if not any(group < other for other in cut)]
+    return sorted((sorted(group, key=order.index) for group in groups), key=lambda group: [*map(order.index, group)])
 
 
 def count_seeds_needed(difference: float, spread: float, *, power: float = 0.8, level: float = 0.05) -> int | None:

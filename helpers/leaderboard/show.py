@@ -42,7 +42,7 @@ def explain(board: Leaderboard) -> list[str]:
         lines = [
             "Interval: what other training and test rows could have shown (corrected resampled t-test over folds)."
         ]
-        lines += ["Systems with a letter in common are not told apart (all pairs, Holm, 5 %)."]
+        lines += ["Two systems are told apart (all pairs, Holm, 5 %) unless they have a letter in common."]
     else:
         lines = [
             "Interval: what other test texts could have shown (bootstrap). One division: nothing is said of training."

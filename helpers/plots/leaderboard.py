@@ -122,8 +122,8 @@ def plot_learning_curves(curves: pd.DataFrame, *, ylabel: str) -> Figure:
 
 @styled
 def plot_ranks(means: pd.Series, groups: Sequence[Sequence[str]], *, xlabel: str) -> Figure:
-    """Return the systems of `means`, the best on top, at their scores; a bar joins those of one group, which no test tells
-    apart (`evaluation.group_systems`)."""
+    """Return the systems of `means`, the best on top, at their scores; a line joins those of one group, each with a dot on it,
+    which no test tells apart (`evaluation.group_systems`)."""
     means = means.sort_values(ascending=False, kind="stable")
     names, place = shorten(means.index), {name: i for i, name in enumerate(means.index)}
     width = 7.5 + extra_inches(names, 24)
@@ -134,7 +134,7 @@ def plot_ranks(means: pd.Series, groups: Sequence[Sequence[str]], *, xlabel: str
     for i, group in enumerate(group for group in groups if len(group) > 1):
         rows = [place[name] for name in group]
         x = means.max() + (0.07 + 0.06 * i) * reach
-        ax.plot([x, x], [min(rows) - 0.15, max(rows) + 0.15], color=ORANGE, linewidth=5, solid_capstyle="round")
+        ax.plot([x] * len(rows), rows, "o-", color=ORANGE, markersize=9)
     ax.set_yticks(range(len(means)), names)
     ax.set_ylim(len(means) - 0.5, -0.5)
     return figure

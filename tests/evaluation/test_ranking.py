@@ -1,8 +1,12 @@
 """Many pairs, groups that no test tells apart, seeds needed, and the best of many seeds."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers.evaluation.ranking import compare_pairs, count_seeds_needed, group_systems, pick_best_seeds
 from helpers.evaluation.resampling import resampled_t_test
@@ -52,14 +56,23 @@ def test_holm_finds_nothing_in_noise_nineteen_times_of_twenty():
     assert wrong <= 150 * (0.05 + 2 * 0.018)
 
 
-def test_groups_are_neighbours_that_no_test_tells_apart():
+def test_groups_hold_what_no_test_tells_apart():
     means = pd.Series({"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1})
     assert group_systems(means, differing()) == [["a", "b", "c", "d"]]
     every = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "d")]
     assert group_systems(means, differing(*every)) == [["a"], ["b"], ["c"], ["d"]]
     assert group_systems(means, differing(("a", "c"), ("a", "d"), ("d", "b"))) == [["a", "b"], ["b", "c"], ["c", "d"]]
     assert group_systems(means, differing(("d", "a"))) == [["a", "b", "c"], ["b", "c", "d"]]
+    assert group_systems(means, differing(("a", "b"), ("b", "d"))) == [["a", "c", "d"], ["b", "c"]]  # no neighbours
     assert group_systems(SCORES.mean(), compare_pairs(SCORES, 0.25)) == [["large", "small"], ["words"]]
+
+
+@given(st.sets(st.sampled_from(list(combinations("abcdef", 2)))))
+def test_two_systems_share_a_group_exactly_if_they_do_not_differ(apart):
+    groups = group_systems(pd.Series(dict(zip("abcdef", range(6), strict=True))), differing(*apart))
+    together = {pair for pair in combinations("abcdef", 2) if any(group >= set(pair) for group in map(set, groups))}
+    assert together == set(combinations("abcdef", 2)) - apart
+    assert not any(set(one) < set(other) for one in groups for other in groups)
 
 
 def test_seeds_needed_find_the_difference_as_often_as_they_say():
