@@ -12,11 +12,14 @@ BANDS = DATA / "expected.json"
 def find_bands(record: dict, bands: Path = BANDS) -> dict[str, tuple[float, float]]:
     """Return the band of each metric for the notebook, model, dataset and sizes of a `metrics.json` record.
     Another model, dataset, number of examples or of epochs is another experiment, for which nothing is expected: {}."""
-    known = read_json(bands) if bands.exists() else {}
-    entry = known.get(record["notebook"], {})
+    entry = _read_bands(bands).get(record["notebook"], {})
     if not entry or any(entry.get("settings", {}).get(name) != value for name, value in _settings(record).items()):
         return {}
     return {name: tuple(band) for name, band in entry["bands"].items()}
+
+
+def _read_bands(bands: Path) -> dict:
+    return read_json(bands) if bands.exists() else {}
 
 
 def _settings(record: dict) -> dict:
@@ -33,7 +36,9 @@ def judge(record: dict, bands: Path = BANDS) -> pd.DataFrame:
 def print_card(record: dict, bands: Path = BANDS) -> None:
     """Print the expected-result card: per headline metric its value, its band, and whether it is inside."""
     table = judge(record, bands)
-    if table.empty:
+    if record["notebook"] not in _read_bands(bands):
+        print("No expected results are stored for this notebook yet.")
+    elif table.empty:
         print("Expected results exist for the notebook as it comes; these settings are your own experiment.")
     for name, row in table.iterrows():
         verdict = "inside" if row["inside"] else "OUTSIDE"
@@ -53,6 +58,5 @@ def write_bands(records: list[dict], metrics: tuple[str, ...], bands: Path = BAN
     limits = {n: [round(min(seen[n]) - room[n], 4), round(max(seen[n]) + room[n], 4)] for n in metrics}
     seeds = [record["seed"] for record in records]
     entry = {"settings": _settings(first), "seeds": seeds, "seen": seen, "bands": limits}
-    known = read_json(bands) if bands.exists() else {}
-    write_json(bands, dict(sorted((known | {first["notebook"]: entry}).items())))
+    write_json(bands, dict(sorted((_read_bands(bands) | {first["notebook"]: entry}).items())))
     return entry

@@ -254,7 +254,6 @@ def test_band_holds_for_another_seed_and_metric_value(bands):
 @pytest.mark.parametrize(
     "change",
     [
-        {"notebook": "02_other"},
         {"model": "other"},
         {"dataset": "mine.csv"},
         {"sizes": {"train": 299, "test": 100}},
@@ -270,6 +269,15 @@ def test_other_settings_have_no_band(change, bands, capsys):
     assert expected.judge(record, bands).empty
     expected.print_card(record, bands)
     assert "your own experiment" in capsys.readouterr().out
+
+
+def test_a_notebook_without_bands_is_said_to_have_none(bands, tmp_path, capsys):
+    """Nothing is claimed to exist, neither beside other notebooks' bands nor before any were measured."""
+    record = make_record(notebook="02_other")
+    for path in (bands, tmp_path / "none.json"):
+        assert expected.find_bands(record, path) == {}
+        expected.print_card(record, path)
+        assert capsys.readouterr().out == "No expected results are stored for this notebook yet.\n"
 
 
 def test_record_without_settings_has_no_band(bands):
