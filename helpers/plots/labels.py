@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from helpers.plots.names import shorten
 from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, SKY, new_figure, styled
 
-THRESHOLD_NAMES = {"half": "0.5 for all", "global": "one, tuned", "per_label": "one per label"}
+THRESHOLD_NAMES = {"half": "0.5 for all", "global": "one, tuned", "per_label": "one per label", "smooth": "smoothed"}
 
 
 @styled

@@ -1,18 +1,20 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from helpers.evaluation.metrics import decide
 from helpers.evaluation.thresholds import (
     KINDS,
+    WIDTH,
     best_global_threshold,
     best_label_threshold,
     compare_kinds,
     cross_fit,
     judge_probabilities,
     measure_optimism,
+    smooth_label_threshold,
     tune_thresholds,
 )
 
@@ -86,8 +88,27 @@ def test_one_global_threshold_is_given_to_every_label():
 
 def test_no_label_at_all_keeps_half():
     nothing = np.zeros((3, 2), dtype=int)
-    for kind in ("half", "global", "per_label"):
+    for kind in KINDS:
         assert tune_thresholds(kind, nothing, np.full((3, 2), 0.7)).tolist() == [0.5, 0.5]
+
+
+def test_a_smoothed_curve_prefers_good_neighbours_to_one_lucky_text():
+    scores = np.array([0.92, 0.5, 0.48, *np.linspace(0.6, 0.91, 8), 0.01])
+    labels = np.array([1, 1, 1, *[0] * 9])  # F1 is 2/4 for the first text alone, but 6/14 for every cut from 0.02 to 0.48
+    assert best_label_threshold(labels, scores) > 0.9
+    assert smooth_label_threshold(labels, scores) < 0.48
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=40))
+def test_a_smoothed_threshold_is_the_best_of_a_smoothed_curve(rows):
+    labels, scores = column(*rows)
+    grid = np.arange(2, 99) / 100
+    f1 = [2 * labels[scores >= cut].sum() / max(1, (scores >= cut).sum() + labels.sum()) for cut in grid]
+    place = np.log(grid / (1 - grid))
+    curve = [np.average(f1, weights=np.exp(-0.5 * ((place - at) / WIDTH) ** 2)) for at in place]
+    cut = smooth_label_threshold(labels, scores)
+    assert cut == 0.5 if not labels.any() else curve[np.flatnonzero(grid == cut)[0]] == pytest.approx(max(curve))
 
 
 def test_float_labels_are_labels():
@@ -96,7 +117,7 @@ def test_float_labels_are_labels():
 
 
 def test_wrong_input_is_refused():
-    with pytest.raises(ValueError, match="'best' is unknown: use one of half, global, per_label"):
+    with pytest.raises(ValueError, match="'best' is unknown: use one of half, global, per_label, smooth"):
         tune_thresholds("best", np.zeros((2, 2)), np.zeros((2, 2)))
     with pytest.raises(ValueError, match="do not belong together"):
         tune_thresholds("half", np.zeros((2, 2)), np.zeros((3, 2)))
@@ -107,9 +128,9 @@ def test_optimism_is_measured_on_halves_and_grows_with_what_is_tuned():
     labels = (generator.random((120, 6)) < 0.15).astype(int)
     table = measure_optimism(labels, generator.random((120, 6)), repeats=20)  # nothing to learn: all gain is luck
     gap = table["tuned on"] - table["fresh"]
-    assert list(table.index) == ["half", "global", "per_label"]
+    assert list(table.index) == list(KINDS)
     assert abs(gap["half"]) < 0.03 < gap["per_label"]
-    assert gap["per_label"] > gap["global"]
+    assert gap["per_label"] > gap["global"] and gap["per_label"] > gap["smooth"]
 
 
 def draw_noise(rows=120, labels=6):
