@@ -40,7 +40,7 @@ def plot_optimism(tables: dict[str, pd.DataFrame]) -> Figure:
         shifts = (np.arange(len(table.columns)) - (len(table.columns) - 1) / 2) * width
         for column, shift, colour in zip(table.columns, shifts, (ORANGE, SKY, BLUE, GREEN), strict=False):
             bars = ax.bar(places + shift, table[column], width * 0.95, color=colour, label=column)
-            ax.bar_label(bars, fmt="{:.2f}", padding=2, fontsize=9)
+            ax.bar_label(bars, fmt=lambda value: f"{value:.2f}".lstrip("0"), padding=2, fontsize=9)
         ax.set_xticks(places, shorten(THRESHOLD_NAMES.get(kind, kind) for kind in table.index))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(table.columns))
     return figure
