@@ -94,7 +94,7 @@ def test_no_label_at_all_keeps_half():
 
 def test_a_smoothed_curve_prefers_good_neighbours_to_one_lucky_text():
     scores = np.array([0.92, 0.5, 0.48, *np.linspace(0.6, 0.91, 8), 0.01])
-    labels = np.array([1, 1, 1, *[0] * 9])  # F1 is 2/4 for the first text alone, but 6/14 for every cut from 0.02 to 0.48
+    labels = np.array([1, 1, 1, *[0] * 9])  # F1: 2/4 for the first text alone, but 6/14 for all cuts from 0.02 to 0.48
     assert best_label_threshold(labels, scores) > 0.9
     assert smooth_label_threshold(labels, scores) < 0.48
 
