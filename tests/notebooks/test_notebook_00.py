@@ -14,7 +14,9 @@ TERMS = [
     "pooling", "head", "logits", "softmax", "cross-entropy", "learning-rate", "epoch", "batch", "optimizer", "adamw",
     "warm-up", "gradient", "backpropagation", "dropout", "overfitting", "fine-tuning", "pretraining", "checkpoint",
     "precision-bf16", "accuracy", "precision", "recall", "macro-f1", "confidence-interval", "bootstrap", "seed",
-    "baseline", "calibration", "lora", "multilabel",
+    "baseline", "calibration", "lora", "multilabel", "abstention", "chat-template", "constrained-decoding", "drift",
+    "greedy-decoding", "holm", "kv-cache", "latency", "learning-curve", "onnx", "pareto-front", "prompt", "quantisation",
+    "rank", "resampled-t-test", "threshold",
 ]  # fmt: skip
 LINK = re.compile(r"00_start_here\.ipynb#([\w-]+)")
 OWN = re.compile(r"""(?:\]\(|href=["'])#([\w-]+)""")  # within 00 itself
