@@ -67,11 +67,8 @@ def build_api(to: Path, walls: str | None, seconds: float) -> NbGraderAPI:
     config.GenerateAssignment.preprocessors = PREPARE
     config.Autograde.autograde_preprocessors = [RunExercises, LimitOutput, SaveAutoGrades, CheckCellMetadata]
     config.RunExercises.seconds, config.RunExercises.walls = seconds, walls
-    config.GenerateFeedback.preprocessors = [
-        SanitizeHTML,
-        GetGrades,
-        CSSHTMLHeaderPreprocessor,
-    ]  # a teacher opens the page
+    # A teacher opens the page, and nbgrader's template takes a learner's Markdown as it is.
+    config.GenerateFeedback.preprocessors = [SanitizeHTML, GetGrades, CSSHTMLHeaderPreprocessor]
     config.SanitizeHTML.enabled, config.SanitizeHTML.tags = True, SAFE_TAGS
     return NbGraderAPI(config=config)
 
