@@ -12,8 +12,8 @@ from helpers.evaluation.metrics import (
     compute_metrics, confusion_counts, decide, mean_loss, per_class_table, probabilities,
 )  # fmt: skip
 from helpers.evaluation.multilabel import (
-    co_occurrence, compare_with_chance, compute_multilabel_metrics, count_label_confusions, headline_table,
-    label_table, order_by_frequency, trivial_predictions,
+    co_occurrence, compare_with_chance, compute_multilabel_metrics, count_label_confusions, label_table,
+    order_by_frequency, trivial_predictions,
 )  # fmt: skip
 from helpers.evaluation.ranking import compare_pairs, count_seeds_needed, group_systems, pick_best_seeds
 from helpers.evaluation.resampling import (
@@ -28,7 +28,7 @@ __all__ = [
     "KINDS", "Scores", "average_folds", "bootstrap_difference", "bootstrap_intervals", "calibration_error",
     "co_occurrence", "compare_kinds", "compare_models", "compare_pairs", "compare_with_chance", "compute_metrics",
     "compute_multilabel_metrics", "confusion_counts", "count_label_confusions", "count_seeds_needed", "cross_fit",
-    "decide", "divide_rows", "fit_temperature", "group_systems", "headline_table", "interval", "judge_probabilities",
+    "decide", "divide_rows", "fit_temperature", "group_systems", "interval", "judge_probabilities",
     "label_table", "mcnemar_test", "mean_loss", "measure_optimism", "order_by_frequency", "per_class_table",
     "per_label_f1", "pick_best_seeds", "predictions_table", "probabilities", "reliability_table", "resampled_t_test",
     "risk_at", "risk_coverage", "score", "score_table", "score_twins", "seal_record", "simulate_false_positives",

@@ -35,14 +35,6 @@ def compute_multilabel_metrics(
     }
 
 
-HEADLINES = ("f1_macro", "f1_micro", "f1_samples", "jaccard", "exact_match", "label_accuracy", "average_precision")
-
-
-def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
-    """Return the headline metrics of several systems, a row each."""
-    return pd.DataFrame({name: {key: found[key] for key in HEADLINES} for name, found in metrics.items()}).T
-
-
 def trivial_predictions(labels: np.ndarray) -> dict[str, np.ndarray]:
     """Return what costs nothing: never any label, always every label. A model that is not above both has learnt nothing."""
     shape = np.shape(labels)

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.plots.names import count_cells, count_columns, cut_end, extra_inches, measure_widest, shorten
-from helpers.plots.style import BLUE, COLOURS, GREY, MARKERS, ORANGE, PERCENT, RED, SKY, new_figure, square, styled
+from helpers.plots.names import cut_end, extra_inches, measure_widest, shorten
+from helpers.plots.style import BLUE, COLOURS, GREY, MARKERS, PERCENT, RED, SKY, new_figure, square, styled
 
 SLANTED = {"rotation": 30, "ha": "right"}
 OVER_COST = {"xscale": "log", "xmargin": 0.25, "grid": "both"}  # a cost grows by factors; names need room on both sides
@@ -49,26 +49,6 @@ def plot_scores(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     ax.errorbar(table["value"], places, xerr=errors, fmt="o", color=BLUE, ecolor=SKY, elinewidth=3)
     ax.set_yticks(places, names)
     ax.set_ylim(len(table) - 0.5, -0.5)  # the first row on top
-    return figure
-
-
-@styled
-def plot_label_scores(tables: dict[str, pd.DataFrame], *, title: str) -> Figure:
-    """Return bars by label with intervals, a colour per model, from tables with the columns value, low and high."""
-    first = next(iter(tables.values()))
-    names, models = shorten(first.index), shorten(tables)[:3]
-    width, slant = max(1.25 * len(first) + 1, 4), measure_widest(names) * (max(map(count_cells, names)) > 14)
-    labels = {"title": title, "panel": width - max(0.9, 0.9 * slant), "xlabel": "label", "ylabel": "F1"}
-    figure, (ax,) = new_figure(width, 3.6 + 0.6 * slant, grid="y", ylim=(0, 1), **labels)
-    width, places, drawn = 0.8 / len(tables), np.arange(len(first)), []
-    for i, (table, colour) in enumerate(zip(tables.values(), (BLUE, ORANGE, GREY), strict=False)):
-        shifted = places + (i - (len(tables) - 1) / 2) * width
-        bars = {"color": colour, "error_kw": {"elinewidth": 1.2, "ecolor": "#333333"}, "capsize": 2}
-        drawn.append(ax.bar(shifted, table["value"], width * 0.95, yerr=_interval_errors(table), **bars))
-    ax.set_xticks(places, names, **SLANTED if slant else {})
-    columns = count_columns(figure, models)
-    figure.set_figheight(figure.get_figheight() + 0.2 * (len(models) - columns))
-    figure.legend(drawn, models, loc="outside upper right", ncols=columns)
     return figure
 
 
@@ -183,19 +163,6 @@ def plot_confusion(counts: pd.DataFrame, *, title: str = "Confusion matrix") -> 
     texts = np.vectorize("{:.0%}\n{}".format, otypes=[object])(shares, cells)
     image = _draw_matrix(ax, shares, names, texts, fontsize=9)
     figure.colorbar(image, ax=ax, shrink=0.7, format=PERCENT, label="share of the true label")
-    return figure
-
-
-@styled
-def plot_confusions(panels: dict[str, pd.DataFrame]) -> Figure:
-    """Return confusion matrices side by side, each from `evaluation.confusion_counts`: colour and percent by row."""
-    names = shorten(next(iter(panels.values())).columns)
-    size = 0.62 * len(names) + 1.4 + extra_inches(names)
-    settings = {"titles": panels, "panel": square(size, names), "xlabel": "predicted"}
-    figure, axes = new_figure(size * len(panels) + 0.6, size, **settings)
-    for ax, counts in zip(axes, panels.values(), strict=True):
-        _draw_matrix(ax, _share_of_row(counts.to_numpy()), names, row_names=ax is axes[0])
-    axes[0].set_ylabel("true")
     return figure
 
 

@@ -48,23 +48,6 @@ def plot_history(history: pd.DataFrame, step_losses: Sequence[float], *, metric:
 
 
 @styled
-def plot_curves(histories: dict[str, Sequence[pd.DataFrame]], *, metric: str = "f1_macro") -> Figure:
-    """Return two panels, a line per model and `TrainingResult.history`: losses and validation `metric` by epoch."""
-    titles = "Loss: training solid, validation dashed", f"Validation {metric}"
-    figure, left, right = _two_panels_by_epoch(3.6, *titles)
-    lines = []
-    for runs, colour, marker in zip(histories.values(), (BLUE, ORANGE), "os", strict=False):
-        for history in runs:
-            left.plot(history["epoch"], history["train_loss"], marker + "-", color=colour, alpha=0.8)
-            left.plot(history["epoch"], history["loss"], marker + "--", color=colour, alpha=0.5)
-            (line,) = right.plot(history["epoch"], history[metric], marker + "-", color=colour, alpha=0.8)
-        lines.append(line)
-    left.set_ylim(0, None)
-    right.legend(lines, shorten(histories)[:2], loc="lower right")
-    return figure
-
-
-@styled
 def plot_runs(histories: dict[str, pd.DataFrame], *, metric: str = "f1_macro") -> Figure:
     """Return two panels, a line per run's `TrainingResult.history`: validation loss and `metric` by epoch."""
     figure, left, right = _two_panels_by_epoch(3.6, "Validation loss", f"Validation {metric} at 0.5", grid="y")

@@ -6,7 +6,6 @@ from helpers.evaluation.multilabel import (
     compare_with_chance,
     compute_multilabel_metrics,
     count_label_confusions,
-    headline_table,
     label_table,
     trivial_predictions,
 )
@@ -25,7 +24,6 @@ def test_metrics_by_hand():
     assert metrics["f1_samples"] == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
     assert metrics["f1_macro"] == pytest.approx((4 / 5 + 0) / 2)
     assert metrics["average_precision"] == pytest.approx((1.0 + (1 / 1 + 2 / 3) / 2) / 2)
-    assert list(headline_table({"mine": metrics}).index) == ["mine"]
 
 
 def test_a_label_that_never_occurs_counts_zero_in_f1_and_not_in_average_precision():

@@ -63,10 +63,8 @@ PLOTS = {
     "co-occurrence of one": lambda n: plots.plot_co_occurrence({n[0]: matrix(n)}),
     "co-occurrence": lambda n: plots.plot_co_occurrence({n[0]: matrix(n), n[1]: matrix(n)}),
     "confusion": lambda n: plots.plot_confusion((100 * matrix(n)).astype(int), title=n[0]),
-    "confusions": lambda n: plots.plot_confusions({n[0]: matrix(n), n[1]: matrix(n)}),
     "probabilities": lambda n: plots.plot_probabilities(SHARES, n, n[0]),
     "scores": lambda n: plots.plot_scores(scores(n), title=n[0], xlabel=n[1]),
-    "label scores": lambda n: plots.plot_label_scores({name: scores(n) for name in n[:3]}, title=n[3]),
     "label lines": lambda n: plots.plot_label_lines(matrix(n), title=n[0], ylabel=n[1]),
     "cost": lambda n: plots.plot_cost(scores(n, "f1").assign(s=[1, 40, 900, 2000]), cost="s", quality="f1", title=n[0]),
     "methods": lambda n: plots.plot_methods(
@@ -80,7 +78,6 @@ PLOTS = {
     "calibration": lambda n: plots.plot_calibration({n[0]: reliability(0.1), n[1]: reliability(0.2)}),
     "reliability": lambda n: plots.plot_reliability({n[0]: reliability(0.1), n[1]: reliability(0.2)}),
     "label confusions": lambda n: plots.plot_label_confusions(matrix(n)),
-    "curves": lambda n: plots.plot_curves({n[0]: [history(3)], n[1]: [history(4)]}),
     "runs": lambda n: plots.plot_runs({name: history(3, i / 9) for i, name in enumerate(n)}),
     "checkpoint choice": lambda n: plots.plot_checkpoint_choice(history(6), {n[0]: 1, n[1]: 3, n[2]: 6}),
     "memory": lambda n: plots.plot_memory(
@@ -175,7 +172,7 @@ def test_what_no_font_has_is_numbered_and_the_key_says_what_it_is(capsys):
 
 
 def test_one_name_has_one_number_wherever_it_stands():
-    figure = plots.plot_curves({"模型 a": [history(3)], "模型 b": [history(4)]})
+    figure = plots.plot_runs({"模型 a": history(3), "模型 b": history(4)})
     texts = [text.get_text() for text, _ in draw(figure)[0]]
     assert {"[1] a", "[1] b"} <= set(texts)
     assert read_key(figure) == {"[1]": r"\u6a21\u578b"}
@@ -216,8 +213,8 @@ def test_tokens_that_no_font_has_are_escaped_in_their_place():
 
 
 def test_a_name_that_begins_with_an_underscore_is_in_the_legend():
-    legend = plots.plot_curves({"_a": [history(3)], "b": [history(3)]}).axes[1].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["_a", "b"]
+    figure = plots.plot_runs({"_a": history(3), "b": history(3)})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["_a", "b"]
 
 
 def test_axes_of_numbers_keep_their_powers():

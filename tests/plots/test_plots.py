@@ -30,9 +30,6 @@ PLOTS = {
     "stacks": lambda: plots.plot_stacks(
         {"tiny": {"token table": "9 × 4", "attention": "2 heads", "feed-forward": "4 → 8 → 4", "layers": "2"}}
     ),
-    "curves": lambda: plots.plot_curves({"tiny": [HISTORY, HISTORY], "large": [HISTORY]}),
-    "confusions": lambda: plots.plot_confusions({"tiny": CONFUSION, "large": CONFUSION}),
-    "label scores": lambda: plots.plot_label_scores({"tiny": SCORES, "large": SCORES}, title="By label"),
     "cost": lambda: plots.plot_cost(
         SCORES.assign(seconds=[1, 50]), cost="seconds", quality="value", title="Quality and cost"
     ),
@@ -66,12 +63,6 @@ def titles(figure: Figure) -> list[str]:
     """The title of each panel, wherever it stands; a colour bar has none."""
     panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     return [ax.get_title("left") or ax.get_title("center") for ax in panels]
-
-
-def test_curves_draw_a_line_per_seed_and_name_each_model_once():
-    left, right = PLOTS["curves"]().axes
-    assert (len(left.lines), len(right.lines)) == (6, 3)
-    assert [text.get_text() for text in right.get_legend().get_texts()] == ["tiny", "large"]
 
 
 def test_influence_shows_zeros_apart_from_small_values():
