@@ -49,6 +49,13 @@ class LabelWriter(nn.Module):
         answers = self.answers
         return [*self.before, *self.after, *answers.comma, answers.end, self.pad_id, *sum(answers.pieces, ())]
 
+    @property
+    def room(self) -> int | None:
+        """How many tokens of a text have a place beside prompt and answer: of a longer one the end is left out, as of every
+        text that is too long for a model. None where the architecture has no last place."""
+        places = getattr(self.config, "max_position_embeddings", None)
+        return places and max(0, places - len(self.before) - len(self.after) - self.answers.longest)
+
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of token vectors."""
         return self.base_model.get_input_embeddings()
@@ -93,7 +100,7 @@ class LabelWriter(nn.Module):
         Texts are padded on the left, so that all answers begin at one place, answers on the right. What stands before
         every text is computed once for all of them, with gradients, unless layers are computed a second time for these.
         """
-        ids, mask, longest = self.lay_out(texts, answers)
+        ids, mask, longest = self.lay_out([text[: self.room] for text in texts], answers)
         how = {"attention_mask": mask, "logits_to_keep": longest + 1, "use_cache": False}
         again = self.training and any(getattr(part, "gradient_checkpointing", False) for part in self.modules())
         if self.before and not again:

@@ -189,6 +189,19 @@ def test_a_text_of_2000_tokens_loses_its_end_and_nothing_else():
     assert whole.error is None
 
 
+def test_the_instruction_and_the_answer_keep_their_places_in_a_model_that_reads_little():
+    writer, tokenizer = make_writer()
+    prompt = len(writer.before) + len(writer.after) + writer.answers.longest
+    writer.config.max_position_embeddings, read = prompt + 5, []
+    watch = writer.backbone.model.rotary_emb.register_forward_pre_hook
+    watch(lambda _, given, named: read.append(named.get("position_ids", given[-1]).max()), with_kwargs=True)
+    ids = tokenizer("glad0 " * 50, add_special_tokens=False)["input_ids"]
+    assert torch.equal(writer.score([ids]), writer.score([ids[:5]])) and writer.room == 5
+    assert max(read) < writer.config.max_position_embeddings
+    cut, short = write_answers(writer, ["glad0 " * 50, tokenizer.decode(ids[:5])], tokenizer, device=FP32)
+    assert cut.text == short.text and cut.labels is not None
+
+
 @pytest.mark.parametrize("multilabel", [True, False])
 def test_it_learns_by_the_course_s_loop(multilabel):
     writer, tokenizer = make_writer(multilabel=multilabel, prompt=Prompt("", "="))  # little to look away from
