@@ -17,7 +17,7 @@ help:
 	@echo "make test-gpu      the tests that need a GPU"
 	@echo "make test-lowest   the tests with the lowest versions that requirements.txt allows"
 	@echo "make sweep [SWEEP=file.yaml]   run a grid of systems, folds and seeds; again: what is missing"
-	@echo "make student       notebooks to hand out · make grade FOLDER=copies · make pack: for a room without network"
+	@echo "make student [NB=01] | slides [NB=01] | grade FOLDER=copies | pack     for teachers: see teaching/README.md"
 	@echo "make lint | bench | figures | refresh [NB=01] | clean"
 
 setup: $(STAMP)

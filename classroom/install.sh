@@ -34,4 +34,4 @@ touch .venv/.complete
 
 echo "3/3 is everything there?"
 .venv/bin/python -m helpers fetch
-echo "Done. Now: make lab    (or: .venv/bin/jupyter lab student/00_start_here.ipynb)"
+echo "Done. Now: .venv/bin/jupyter lab student/00_start_here.ipynb"

@@ -31,7 +31,7 @@ FOLDED = re.compile(r"<details>.*?</details>", re.DOTALL)
 
 @dataclass
 class Section:
-    """One section of a notebook as a lesson has it; `seconds` are those of its cells on the machine that was measured."""
+    """One section of a notebook as a lesson has it; `seconds` are those that its cells compute."""
 
     title: str
     words: int = 0
@@ -90,11 +90,19 @@ def read_work(stem: str) -> dict | None:
 
 
 def read_seconds(stem: str) -> tuple[dict[str, float], str]:
-    """Return what each cell of a notebook cost by its id, and the machine that it was measured on; {} if nobody has."""
+    """Return what each cell of a notebook costs by its id, and the machine in words; {} if nobody has measured it.
+
+    Notebooks were measured at different times, when the machine was faster or slower: all are reckoned for the fastest
+    probe among them, so that minutes of different notebooks may be compared.
+    """
+    from helpers.course.timing import scale  # here: it brings PyTorch along
+
     entry = read_work(stem)
     if entry is None:
         return {}, ""
-    return {name: sum(parts) for name, parts in entry["cells"].items()}, entry["probe"]["machine"]
+    measured = [work["laptop"]["probe"] for work in read_json(DATA / "work.json").values() if "laptop" in work]
+    fastest = min(measured, key=lambda probe: probe["training"])
+    return scale(entry, fastest), f"{fastest['machine']}, {fastest['training']:.2f} s for the probe's step of training"
 
 
 def list_elsewhere(stem: str) -> list[str]:
@@ -165,7 +173,7 @@ def _list_minutes(sections: list[Section], machine: str) -> list[str]:
         row = (s.title, s.words, s.cells, len(s.predictions), s.checks, f"{s.seconds:.0f} s", f"{s.minutes:.0f}")
         lines.append(f"| {' | '.join(map(str, row))} |")
     total = sum(s.minutes for s in sections)
-    computing = f"measured with {machine}" if machine else "not measured yet"
+    computing = f"measured, and reckoned for {machine}" if machine else "not measured yet"
     lines += [
         "",
         f"All of it: {total:.0f} minutes, {sum(s.seconds for s in sections) / 60:.1f} of them computing ({computing}).",

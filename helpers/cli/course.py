@@ -134,11 +134,14 @@ def measure(number: Number = None):
         print(f"{notebook.stem}: {outcome.seconds:.0f} s")
 
 
-def progress():
+def progress(
+    folder: Annotated[Path | None, typer.Argument(help="where your notebooks are; notebooks by default")] = None,
+):
     """Say which exercises pass in the notebooks as you saved them, and what to do next. Nothing is executed or sent."""
+    from helpers.course.notebooks import NOTEBOOKS
     from helpers.course.progress import read_progress, say_progress
 
-    print("\n".join(say_progress(read_progress())))
+    print("\n".join(say_progress(read_progress(folder or NOTEBOOKS))))
 
 
 def figures():

@@ -21,6 +21,7 @@ class Progress:
     """How far one notebook is: the verdict on each of its exercises, as "right", "not yet" or "open", and what was said."""
 
     notebook: str
+    folder: str = NOTEBOOKS.name
     states: dict[str, str] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
 
@@ -37,11 +38,16 @@ class Progress:
 
 def read_progress(folder: Path = NOTEBOOKS, runs: Path | None = None) -> list[Progress]:
     """Return the progress in each numbered notebook of `folder`, from its saved outputs and those of its executed copy in
-    `runs`; of two verdicts the better one counts. Nothing is executed."""
-    found = []
-    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
+    `runs`; of two verdicts the better one counts. Nothing is executed. Raises `DataError` if there are none."""
+    found, paths = [], sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not paths:
+        raise DataError(
+            f"{folder} holds no numbered notebook, such as 00_start_here.ipynb: name the folder you work in."
+        )
+    for path in paths:
         copies = [path, (runs or find_runs()) / path.stem / path.name]
-        progress = Progress(path.stem, dict.fromkeys(_find_exercises(path.name[:2]), "open"))
+        states = dict.fromkeys(_find_exercises(path.name[:2]), "open")
+        progress = Progress(path.stem, folder.name, states)
         for copy in copies:
             for exercise, state, said in _read_verdicts(copy) if copy.exists() else ():
                 if exercise in progress.states and RANK.index(state) >= RANK.index(progress.states[exercise]):
@@ -93,4 +99,4 @@ def say_next(found: list[Progress]) -> str:
         )
     exercise = next(name for name, state in begun.states.items() if state != "right")
     said = begun.said.get(exercise) or f"{NOT_TRIED}. Run the notebook, and save it."
-    return f"Next: exercise {exercise[-1]} in notebooks/{begun.notebook}.ipynb. {shorten(said, 200)}"
+    return f"Next: exercise {exercise[-1]} in {begun.folder}/{begun.notebook}.ipynb. {shorten(said, 200)}"

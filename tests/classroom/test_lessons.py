@@ -102,6 +102,17 @@ def test_a_machine_half_as_fast_computes_twice_as_long(tmp_path, monkeypatch):
     ]
 
 
+def test_a_notebook_that_was_measured_at_half_the_speed_counts_half_its_seconds(tmp_path, monkeypatch):
+    import classroom.lesson as lesson
+
+    fast = {"machine": "this one", "training": 0.2, "python": 0.01, "cores": 2.0}
+    slow = fast | {"training": 0.4, "python": 0.02}
+    entry = {"laptop": {"probe": fast, "cells": {"a": [3.0, 1.0]}}}
+    write_json(tmp_path / "work.json", {"00": entry, "01": {"laptop": {"probe": slow, "cells": {"a": [6.0, 2.0]}}}})
+    monkeypatch.setattr(lesson, "DATA", tmp_path)
+    assert read_seconds("00") == read_seconds("01") == ({"a": 4.0}, "this one, 0.20 s for the probe's step of training")
+
+
 @pytest.mark.long
 def test_a_machine_with_avx2_alone_computes_in_fp32(tmp_path, monkeypatch):
     """10 s."""

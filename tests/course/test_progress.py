@@ -39,7 +39,9 @@ def test_a_notebook_as_it_comes_has_nothing_right(folder):
     assert list(read_states(folder)) == [name for name in read_exercises() if name.startswith("00.")]
     *_, total, _, following = say_progress(read_progress(folder, folder / "runs"))
     assert total.startswith("0 of 4 exercises")
-    assert following.startswith(f"Next: exercise 1 in notebooks/{NAME}.ipynb. Not tried yet. Change the last number")
+    assert following.startswith(
+        f"Next: exercise 1 in {folder.name}/{NAME}.ipynb. Not tried yet. Change the last number"
+    )
 
 
 @pytest.mark.parametrize("given, state", [(None, "open"), (0.8, "not yet"), (0.8333, "right")])
@@ -95,3 +97,14 @@ def test_the_command_says_it_of_every_notebook(capsys, tmp_path, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:-3]] == [path.stem for path in notebooks.find_notebooks()]
     assert lines[-1].startswith("Next: exercise ")
+
+
+def test_the_command_reads_the_folder_that_a_class_works_in(capsys, folder, monkeypatch):
+    monkeypatch.setenv("COURSE_RUNS", str(folder / "runs"))
+    app(["progress", str(folder)], standalone_mode=False)
+    assert f"in {folder.name}/{NAME}.ipynb" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_folder_without_notebooks_is_named(tmp_path):
+    with pytest.raises(DataError, match=f"{tmp_path.name} holds no numbered notebook"):
+        read_progress(tmp_path)
