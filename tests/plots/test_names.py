@@ -104,7 +104,7 @@ PLOTS = {
     "attributions": lambda n: plots.plot_attributions(attributions(n), n[:2]),
 }
 # How many of the names a plot is given as names; four if not said.
-GIVEN = {"padding": 1, "optimism": 2, "thresholds": 3, "calibration": 2, "reliability": 2, "curves": 2, "rates": 2, "checkpoint choice": 3, "projections": 2, "stacks": 2}  # fmt: skip
+GIVEN = {"padding": 1, "optimism": 2, "thresholds": 3, "calibration": 2, "reliability": 2, "rates": 2, "checkpoint choice": 3, "projections": 2, "stacks": 2}  # fmt: skip
 
 
 def draw(figure):
