@@ -84,9 +84,10 @@ def _shorten(text: str) -> str:
     return text[: text.rfind("?") + 1] or text.split(". ")[0].rstrip(".") + "."
 
 
-def read_work(stem: str) -> dict | None:
-    """Return what `helpers measure` stored of a notebook: its cells' seconds and the machine's probe; None if nobody has."""
-    return read_json(DATA / "work.json").get(stem, {}).get("laptop")
+def read_work() -> dict[str, dict]:
+    """Return what `helpers measure` stored of each notebook in the laptop profile: its cells' seconds and the machine's
+    probe."""
+    return {stem: work["laptop"] for stem, work in read_json(DATA / "work.json").items() if "laptop" in work}
 
 
 def read_seconds(stem: str) -> tuple[dict[str, float], str]:
@@ -95,19 +96,20 @@ def read_seconds(stem: str) -> tuple[dict[str, float], str]:
     Notebooks were measured at different times, when the machine was faster or slower: all are reckoned for the fastest
     probe among them, so that minutes of different notebooks may be compared.
     """
+    work = read_work()
+    if stem not in work:
+        return {}, ""
     from helpers.course.timing import scale  # here: it brings PyTorch along
 
-    entry = read_work(stem)
-    if entry is None:
-        return {}, ""
-    measured = [work["laptop"]["probe"] for work in read_json(DATA / "work.json").values() if "laptop" in work]
-    fastest = min(measured, key=lambda probe: probe["training"])
-    return scale(entry, fastest), f"{fastest['machine']}, {fastest['training']:.2f} s for the probe's step of training"
+    fastest = min((entry["probe"] for entry in work.values()), key=lambda probe: probe["training"])
+    return scale(
+        work[stem], fastest
+    ), f"{fastest['machine']}, {fastest['training']:.2f} s for the probe's step of training"
 
 
 def list_elsewhere(stem: str) -> list[str]:
     """Return sentences on how long a notebook computes on other machines, reckoned from what the probe found on each."""
-    entry, machines = read_work(stem), TEACHING / "machines.json"
+    entry, machines = read_work().get(stem), TEACHING / "machines.json"
     if entry is None or not machines.exists():
         return []
     from helpers.course.timing import scale  # here: it brings PyTorch along

@@ -62,8 +62,7 @@ def _write_batch(
     writer: LabelWriter, tokenizer, texts: list[list[int]], *, constrained: bool, max_new_tokens: int,
     device: Device | None,
 ) -> list[Answer]:  # fmt: skip
-    whole = [[*writer.before, *text[: writer.room]] for text in texts]
-    input_ids, mask, _ = writer.lay_out(whole, [[] for _ in whole])
+    input_ids, mask, _ = writer.lay_out(texts, [[] for _ in texts], before=writer.before)
     start, answers = input_ids.shape[1], writer.answers
     texts_in = {"input_ids": input_ids, "attention_mask": mask}
 

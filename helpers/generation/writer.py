@@ -100,7 +100,7 @@ class LabelWriter(nn.Module):
         Texts are padded on the left, so that all answers begin at one place, answers on the right. What stands before
         every text is computed once for all of them, with gradients, unless layers are computed a second time for these.
         """
-        ids, mask, longest = self.lay_out([text[: self.room] for text in texts], answers)
+        ids, mask, longest = self.lay_out(texts, answers)
         how = {"attention_mask": mask, "logits_to_keep": longest + 1, "use_cache": False}
         again = self.training and any(getattr(part, "gradient_checkpointing", False) for part in self.modules())
         if self.before and not again:
@@ -116,9 +116,10 @@ class LabelWriter(nn.Module):
         how["position_ids"] = (how["attention_mask"].cumsum(dim=1) - 1)[:, -ids.shape[1] :]  # padding counts nothing
         return self.backbone(input_ids=ids, **how).logits
 
-    def lay_out(self, texts, answers) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Return ids and mask `(batch, length)` of what follows the prompt's beginning, and the longest answer's length."""
-        middles = [[*text, *self.after] for text in texts]
+    def lay_out(self, texts, answers, *, before=()) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Return ids and mask `(batch, length)` of what follows the prompt's beginning, or of that as well if it is given as
+        `before`, and the longest answer's length."""
+        middles = [[*before, *text[: self.room], *self.after] for text in texts]
         width, longest = max(map(len, middles)), max(map(len, answers))
         ids, mask = [], []
         for middle, answer in zip(middles, answers, strict=True):
