@@ -72,7 +72,7 @@ def padding_effects(backbone, input_ids: Sequence[int], *, pad_id: int, other_pa
             "right, masked: last real token": moved("right", "last"),
             "right, masked, another pad token: mean": moved("right", "mean", pad=other_pad_id),
             "left, masked: mean": moved("left", "mean"),
-            "right, masked, but `hidden[:, -1]`": moved("right", "last", last_place=True),
+            "right, masked, but hidden[:, -1]": moved("right", "last", last_place=True),
             "right, mask forgotten: mean": moved("right", "mean", masked=False),
             "the same, another pad token: mean": moved("right", "mean", pad=other_pad_id, masked=False),
             "right, mask forgotten: last real token": moved("right", "last", masked=False),

@@ -2,7 +2,7 @@
 
 `max_length` is 96 tokens for the models of the tweets with eleven emotions, as in notebook 04 (95 % of the tweets have at
 most 45 tokens), and 128 for those of notebooks 01 to 03 (the longest text of dair-ai/emotion has 87). The laptop
-profile's two models have none: the notebooks use them at both. `batch_size` is that of an optimiser step, whatever
+profile's two models have none: the notebooks use them at both. `batch_size` is that of an optimizer step, whatever
 passes it is computed in. `memory_gib` is the peak of training on a GPU with bf16 at these settings, by a batch of the
 longest texts in one pass: all that is alive at the worst moment, as tests/benchmarks/estimate.py finds it without a GPU;
 of a model listed with "generation", of learning in 4 bits to write its labels, prompt and answer included;

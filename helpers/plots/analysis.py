@@ -44,18 +44,18 @@ def plot_influence(panels: dict[str, tuple[Sequence[str], np.ndarray]]) -> Figur
 def plot_stacks(stacks: dict[str, dict[str, str]], repeated: Sequence[str] = ("attention", "feed-forward")) -> Figure:
     """Return a diagram per model, side by side, to be read upwards as a text goes through it: boxes by name, each with
     what it holds. The boxes named in `repeated` are one layer; "layers" says how many of them follow each other."""
-    figure, axes = new_figure(2.5 * len(stacks), 4.6, titles=stacks, panel=2.2, xticks=[], yticks=[])
+    figure, axes = new_figure(1.9 * len(stacks), 4.6, titles=stacks, panel=1.8, xticks=[], yticks=[])
     for ax, parts in zip(axes, stacks.values(), strict=True):
         boxes = {name: text for name, text in parts.items() if name != "layers"}
         for place, (name, text) in enumerate(boxes.items()):
             colour = SKY if name in repeated else "#E8E8E8"
             ax.barh(place, 1, 0.8, color=colour, alpha=0.5)
-            ax.text(0.5, place, f"{name}\n{text}", ha="center", va="center", fontsize=8, linespacing=1.3)
+            ax.text(0.5, place, f"{name}\n{text}", ha="center", va="center", fontsize=9, linespacing=1.3)
         inside = [place for place, name in enumerate(boxes) if name in repeated]
         low, high = min(inside) - 0.47, max(inside) + 0.47
-        ax.plot([1.03, 1.08, 1.08, 1.03], [low, low, high, high], color="#333333")
-        ax.text(1.11, (low + high) / 2, f"× {parts['layers']}", va="center", fontsize=11)
-        ax.set(xlim=(0, 1.4), ylim=(-0.6, len(boxes) - 0.4))
+        ax.plot([1.02, 1.06, 1.06, 1.02], [low, low, high, high], color="#333333")
+        ax.text(1.08, (low + high) / 2, f"× {parts['layers']}", va="center", fontsize=10)
+        ax.set(xlim=(0, 1.32), ylim=(-0.6, len(boxes) - 0.4))
         ax.spines[:].set_visible(False)
     return figure
 
@@ -91,9 +91,9 @@ def plot_projections(projections: dict[str, np.ndarray], outcomes: Sequence[str]
 
 @styled
 def plot_attributions(attributions: Sequence, titles: Sequence[str], *, width: int = 88) -> Figure:
-    """Return each text's tokens on blue (speaks for the answer) or orange (against), `width` letters a line. The colours
-    of a text are scaled by its own strongest token. Each of `attributions`, from `analysis.attribute_tokens`, has
-    `tokens`, a sequence of strings, and `values`, an array with a number for each."""
+    """Return each text's tokens on blue (speaks for the answer) or orange in a frame (against), `width` letters a line.
+    The colours of a text are scaled by its own strongest token. Each of `attributions`, from
+    `analysis.attribute_tokens`, has `tokens`, a sequence of strings, and `values`, an array with a number for each."""
     font = FontProperties(family="monospace", size=9.5)
     longest = 2 * width // 3
     tokens = [shorten((spell_out(token, font) for token in item.tokens), longest) for item in attributions]
@@ -108,7 +108,8 @@ def plot_attributions(attributions: Sequence, titles: Sequence[str], *, width: i
         ax.text(0, top, title, fontsize=10, fontweight="bold", va="center")
         largest = max(1e-9, float(np.abs(item.values).max()))
         for (token, column, row), value in zip(places, item.values, strict=True):
-            box = {"facecolor": AGAINST_FOR(0.5 + 0.35 * value / largest), "edgecolor": "none", "pad": 1}
+            edge = {"edgecolor": "#666666" if value < 0 else "none", "linewidth": 0.6}  # not by colour alone
+            box = {"facecolor": AGAINST_FOR(0.5 + 0.35 * value / largest), "pad": 1, **edge}
             place = {"x": column, "y": top + 1.1 + row, "va": "center"}
             ax.text(s=token, **place, font=font, bbox=box)
         top += rows + 1.6

@@ -19,11 +19,11 @@ def plot_thresholds(labels: np.ndarray, probability: np.ndarray, label_names: Se
     settings = {"title": "One label, every threshold", "xlabel": "threshold", "ylabel": "F1", "ylim": (0, 1)}
     figure, (ax,) = new_figure(7.5, 3.4, grid="y", **settings)
     cuts, drawn = np.arange(1, 100) / 100, {}
-    columns = zip(shorten(label_names), labels.T, probability.T, (BLUE, ORANGE, GREY), strict=False)
-    for name, truth, scores, colour in columns:
+    columns = zip(shorten(label_names), labels.T, probability.T, ("-", "--", ":"), (BLUE, ORANGE, GREY), strict=False)
+    for name, truth, scores, dashes, colour in columns:
         called = scores >= cuts[:, None]  # (cuts, rows)
         f1 = 2 * (called & (truth == 1)).sum(axis=1) / np.maximum(called.sum(axis=1) + truth.sum(), 1)
-        (drawn[f"{name}, {int(truth.sum())} texts"],) = ax.plot(cuts, f1, color=colour)
+        (drawn[f"{name}, {int(truth.sum())} texts"],) = ax.plot(cuts, f1, dashes, color=colour)
         ax.plot(cuts[f1.argmax()], f1.max(), "o", color=colour)
     ax.legend(drawn.values(), drawn, loc="lower center")
     return figure

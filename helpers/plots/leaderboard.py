@@ -128,13 +128,12 @@ def plot_ranks(means: pd.Series, groups: Sequence[Sequence[str]], *, xlabel: str
     names, place = shorten(means.index), {name: i for i, name in enumerate(means.index)}
     width = 7.5 + extra_inches(names, 24)
     labels = {"title": "Who differs from whom", "xlabel": xlabel, "panel": width - 0.4 - measure_widest(names)}
-    figure, (ax,) = new_figure(width, 0.45 * len(means) + 1.4, grid="x", xmargin=0.12, **labels)
+    figure, (ax,) = new_figure(width, 0.45 * len(means) + 1.4, grid="x", **labels)
     ax.plot(means.to_numpy(), range(len(means)), "o", color=BLUE)
-    reach = (means.max() - means.min()) or 0.1
     for i, group in enumerate(group for group in groups if len(group) > 1):
         rows = [place[name] for name in group]
-        x = means.max() + (0.07 + 0.06 * i) * reach
-        ax.plot([x] * len(rows), rows, "o-", color=ORANGE, markersize=9)
+        beside = {"transform": ax.get_yaxis_transform(), "clip_on": False}  # right of the scale: a bar is no score
+        ax.plot([1.04 + 0.05 * i] * len(rows), rows, "o-", color=ORANGE, markersize=9, **beside)
     ax.set_yticks(range(len(means)), names)
     ax.set_ylim(len(means) - 0.5, -0.5)
     return figure
@@ -163,8 +162,9 @@ def plot_worlds(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     names = shorten(table.columns)
     figure, (ax,) = new_figure(7.5, 3.2, title=title, xlabel=xlabel, ylabel="worlds")
     low, high = table.to_numpy().min(), table.to_numpy().max()
-    for name, column, colour in zip(names, table, COLOURS, strict=False):
-        ax.hist(table[column], bins=40, range=(low, high), color=colour, alpha=0.45, label=name)
-        ax.axvline(table[column].mean(), color=colour, linestyle="--")
+    for name, column, colour, dashes in zip(names, table, COLOURS, ("-", "--", ":", "-.") * 2, strict=False):
+        edge = {"facecolor": (colour, 0.25), "edgecolor": colour, "linestyle": dashes, "linewidth": 1.5}
+        ax.hist(table[column], bins=40, range=(low, high), histtype="stepfilled", label=name, **edge)
+        ax.axvline(table[column].mean(), color=colour, linestyle=dashes)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=count_columns(figure, names))
     return figure

@@ -15,7 +15,7 @@ from helpers.plots.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, PUR
 @styled
 def plot_learning_rate(rates: Sequence[float]) -> Figure:
     """Return the learning rate at each step `(steps,)`, from `training.learning_rate_at`."""
-    labels = {"xlabel": "optimiser step", "ylabel": "learning rate"}
+    labels = {"xlabel": "optimizer step", "ylabel": "learning rate"}
     figure, (ax,) = new_figure(7.5, 2.4, title="Learning rate: warm up, then cool down", **labels)
     ax.plot(np.arange(1, len(rates) + 1), rates, color=BLUE)
     ax.set_ylim(0, None)
@@ -40,7 +40,8 @@ def plot_history(history: pd.DataFrame, step_losses: Sequence[float], *, metric:
     left.plot(epochs, history["train_loss"], "o-", color=BLUE, label="training, epoch mean")
     left.plot(epochs, history["loss"], "s--", color=RED, label="validation")
     left.set_ylim(0, None)
-    right.plot(epochs, history["accuracy"], "o-", color=GREEN, label="accuracy")
+    wide = {"linewidth": 5, "alpha": 0.4}  # it often lies below the other line, and is to be seen there
+    right.plot(epochs, history["accuracy"], "o-", color=GREEN, label="accuracy", **wide)
     right.plot(epochs, history[metric], "s--", color=PURPLE, label=metric.replace("_", " "))
     for ax in (left, right):
         ax.legend()

@@ -22,11 +22,11 @@ STATE, BEST = "state.safetensors", "best.safetensors"
 
 @dataclass
 class TrainingState:
-    """How far a run has come. With weights, optimiser and random numbers it is all that `fit` needs to go on."""
+    """How far a run has come. With weights, optimizer and random numbers it is all that `fit` needs to go on."""
 
     settings: dict  # the configuration and a digest of data and labels: a checkpoint fits only the same ones
     epoch: int = 0  # finished epochs
-    step: int = 0  # finished optimiser steps
+    step: int = 0  # finished optimizer steps
     step_losses: list[float] = field(default_factory=list)
     history: list[dict] = field(default_factory=list)
     train_seconds: float = 0.0
@@ -112,7 +112,7 @@ def finish_checkpoint(folder: Path, state: TrainingState) -> None:
 
 
 def load_checkpoint(folder: Path, settings: dict, accelerator, model, optimizer) -> tuple[TrainingState, dict]:
-    """Restore model, optimiser and random numbers from `folder`; return the state and the best weights so far.
+    """Restore model, optimizer and random numbers from `folder`; return the state and the best weights so far.
     Without a checkpoint, and for a run that was trained to its end with other settings, the state is that of a run that
     has not begun. Raises `ValueError` when the checkpoint was written with other settings (but `max_tokens`, which a lack
     of memory asks to lower), cannot be read, or is seen by some of the processes only: these would wait for ever.

@@ -1,4 +1,4 @@
-"""A run's settings, checked, and what follows from them alone: steps, learning rate, optimiser, the best epoch.
+"""A run's settings, checked, and what follows from them alone: steps, learning rate, optimizer, the best epoch.
 Taught in notebook 01, section 4."""
 
 import dataclasses
@@ -32,7 +32,7 @@ class TrainingConfig:
 
     epochs: int = 3
     learning_rate: float = 2e-4
-    batch_size: int = 32  # texts per optimiser step
+    batch_size: int = 32  # texts per optimizer step
     max_tokens: int | None = None  # padded tokens per pass; a bigger batch takes several. None: see `choose_max_tokens`
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps; then the rate falls as the schedule says
@@ -75,7 +75,7 @@ class TrainingResult:
 
     config: TrainingConfig
     history: pd.DataFrame  # a row per epoch: epoch, train_loss, then loss and metrics on validation
-    step_losses: list[float]  # one per optimiser step
+    step_losses: list[float]  # one per optimizer step
     best_epoch: int  # counted from 1
     stopped_early: bool
     train_seconds: float  # in training steps alone, without evaluation and saving
@@ -115,7 +115,7 @@ def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opti
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of the optimiser's next step."""
+    """Set the learning rate of the optimizer's next step."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(rate)  # a recorded step (`graphs`) reads it from this place

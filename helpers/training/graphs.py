@@ -38,8 +38,8 @@ class RecordedSteps:
     def take_step(self, rows: np.ndarray) -> float | None:
         """Take the step of the batch `rows` and return its loss; or return None, having changed nothing.
 
-        Where the loss is not finite, weights and optimiser stay as they were. The first step of all is not recorded:
-        it creates the optimiser's state, which a recording would create again at every replay.
+        Where the loss is not finite, weights and optimizer stay as they were. The first step of all is not recorded:
+        it creates the optimizer's state, which a recording would create again at every replay.
         """
         length = pad_length(rows, self.run.train.lengths)
         if len(rows) < self.run.config.batch_size or length not in self.lengths or not self.run.optimizer.state:
@@ -166,7 +166,7 @@ def pick_lengths(plan: list[list[np.ndarray]], lengths: np.ndarray, config) -> f
 
 
 def set_capturable(optimizer, on: bool) -> None:
-    """Tell PyTorch that the optimiser's step may be captured; it warns of a step that is taken otherwise while told so."""
+    """Tell PyTorch that the optimizer's step may be captured; it warns of a step that is taken otherwise while told so."""
     for group in optimizer.param_groups:
         group["capturable"] = on
 

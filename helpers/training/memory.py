@@ -28,7 +28,7 @@ SPARE = 0.2  # of the free memory, for what is not counted: the libraries' own, 
 
 
 def count_memory(classifier: nn.Module, batch: dict[str, torch.Tensor], device: Device | None = None) -> dict[str, int]:
-    """Return the bytes that a training step on `batch` holds: weights, gradients, optimiser state, activations.
+    """Return the bytes that a training step on `batch` holds: weights, gradients, optimizer state, activations.
 
     AdamW keeps two numbers of fp32 for each trainable one. Activations are what the forward pass puts aside for the
     backward pass, in `device`'s precision. Not all of it is there at once, and temporary results come on top:
@@ -38,7 +38,7 @@ def count_memory(classifier: nn.Module, batch: dict[str, torch.Tensor], device: 
     return {
         "weights": count_weight_bytes(classifier),
         "gradients": trainable,
-        "optimiser": 2 * trainable,
+        "optimizer": 2 * trainable,
         "activations": count_activation_bytes(classifier, batch, device),
     }
 

@@ -84,7 +84,7 @@ class Session:
         return self._show(checkpoints.TrainingState(self.settings))
 
     def resume(self) -> checkpoints.TrainingState:
-        """Return the state that the last checkpoint holds, model and optimiser set to it; without one, a new state."""
+        """Return the state that the last checkpoint holds, model and optimizer set to it; without one, a new state."""
         if not self.folder:
             return self.begin()
         parts = (self.accelerator, self.model, self.optimizer)

@@ -80,7 +80,7 @@ def test_right_padding_with_a_mask_is_harmless_whatever_the_pad_token(classifier
         assert effects[way] < 1e-5
     assert effects["right, masked, another pad token: mean"] < 1e-5
     assert effects["right, mask forgotten: mean"] > 0.01
-    assert effects["right, masked, but `hidden[:, -1]`"] > 0.01
+    assert effects["right, masked, but hidden[:, -1]"] > 0.01
     assert (effects["right, mask forgotten: last real token"] < 1e-5) == (family in DECODERS)
 
 

@@ -256,7 +256,7 @@ def print_limits(ours: list[dict], predicted: dict, fp32: float, bf16: float, pr
     print(
         f"(d) needs {needed / 1e9:.0f} GFLOP/s for {ours[0]['tokens']:.1f} tokens per text: {needed / limit:.0%} of that;"
     )
-    print("the rest goes to what is no matrix product: GELU, softmax, dropout, casts, the optimiser, and padding.")
+    print("the rest goes to what is no matrix product: GELU, softmax, dropout, casts, the optimizer, and padding.")
     print(
         f"prediction: {rate:.0f} texts/s in batches, {work / limit:.0%} of the matrix rate; one text at a time", end=""
     )

@@ -271,6 +271,31 @@ def test_every_figure_says_what_it_shows_to_those_who_cannot_see_it(path):
             assert 40 <= len(cell.metadata.get("alt", "")) <= 400, cell.source[:80]
 
 
+MARKDOWN = re.compile(r"`[^`]+`|\]\(|(?<![\w*])\*{1,2}\w[^*\n]*\w\*{1,2}")
+
+
+@each_notebook
+def test_what_is_folded_away_is_marked_up_in_html(path):
+    """Markdown on one line with <details> is shown as it was typed, by Jupyter as by GitHub."""
+    folded = re.findall(r"<details>.*?</details>", "\n".join(read_prose(path)), re.DOTALL)
+    assert not [found for text in folded for found in MARKDOWN.findall(text)]
+
+
+def read_prose(path) -> list[str]:
+    """Return the Markdown of a document: of a notebook a string per cell."""
+    if path.suffix == ".md":
+        return [path.read_text(encoding="utf-8")]
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+
+
+def test_a_link_names_a_notebook_by_its_title():
+    titles = {path.name: read_prose(path)[0].lstrip("# ") for path in find_notebooks()}
+    prose = "\n".join(text for path in [ROOT / "README.md", *find_notebooks()] for text in read_prose(path))
+    named = re.findall(r"\[(\d\d · [^]]+)\]\((?:notebooks/)?(\w+\.ipynb)\)", prose)
+    assert {file for _, file in named} == set(titles)
+    assert not [name for name, file in named if not titles[file].startswith(name)]
+
+
 @each_notebook
 def test_few_cells_are_left_uncompared(path):
     # Numbers of trained weights differ between processors; everything else is compared with what is stored.

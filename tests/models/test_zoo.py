@@ -279,11 +279,11 @@ def one_batch(rows=8):
     return collate(toy_data(multilabel=True)[0], range(rows))
 
 
-def test_memory_of_weights_gradients_and_optimiser_by_hand(base):
+def test_memory_of_weights_gradients_and_optimizer_by_hand(base):
     classifier = new_classifier(base)
     numbers = sum(p.numel() for p in classifier.parameters())
     memory = count_memory(classifier, one_batch())
-    assert (memory["weights"], memory["gradients"], memory["optimiser"]) == (4 * numbers, 4 * numbers, 8 * numbers)
+    assert (memory["weights"], memory["gradients"], memory["optimizer"]) == (4 * numbers, 4 * numbers, 8 * numbers)
     backbone_of(classifier).requires_grad_(False)
     probe = count_memory(classifier, one_batch())
     assert probe["gradients"] == 4 * sum(p.numel() for p in final_layer(classifier).parameters())

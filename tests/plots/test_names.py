@@ -81,7 +81,7 @@ PLOTS = {
     "runs": lambda n: plots.plot_runs({name: history(3, i / 9) for i, name in enumerate(n)}),
     "checkpoint choice": lambda n: plots.plot_checkpoint_choice(history(6), {n[0]: 1, n[1]: 3, n[2]: 6}),
     "memory": lambda n: plots.plot_memory(
-        pd.DataFrame(1e9, index=n, columns=["weights", "gradients", "optimiser", "activations"])
+        pd.DataFrame(1e9, index=n, columns=["weights", "gradients", "optimizer", "activations"])
     ),
     "rates": lambda n: plots.plot_rates(
         {name: pd.DataFrame({"learning_rate": [1e-4, 1e-3], "f1": [0.2, 0.4]}) for name in n[:2]}, score="f1"

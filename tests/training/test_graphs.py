@@ -264,7 +264,7 @@ def test_a_recorded_run_that_was_interrupted_goes_on_bit_for_bit(models, recorde
         train(new_classifier(models["bert"], dropout=0.3), SAVING, run_folder=tmp_path / "run")
     recorder.replayed, recorder.at_replay = 0, lambda number: None
     assert_equal(train(new_classifier(models["bert"], dropout=0.3), SAVING, run_folder=tmp_path / "run"), whole)
-    assert recorder.replayed == 25 - 8  # with the optimiser's state of the checkpoint, its first step as well
+    assert recorder.replayed == 25 - 8  # with the optimizer's state of the checkpoint, its first step as well
 
 
 @pytest.mark.parametrize("first, then", [(train, train_eagerly), (train_eagerly, train)], ids=["recorded", "eager"])

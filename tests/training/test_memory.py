@@ -133,7 +133,7 @@ def test_counting_changes_nothing(models, architecture, method):
 def test_the_peak_lies_between_what_is_always_there_and_all_of_it_with_every_temporary_result(models, method):
     classifier = new_classifier(models["qwen2"], method=method, rank=2)
     items, peak = count_memory(classifier, one_batch()), count_peak(classifier, one_batch())
-    assert items["weights"] + items["optimiser"] < peak
+    assert items["weights"] + items["optimizer"] < peak
     if method != "probe":  # of which nearly everything is temporary
         assert items["activations"] < peak < 1.2 * sum(items.values())
 
@@ -145,8 +145,8 @@ def test_bf16_keeps_fewer_bytes_than_fp32(models, method):
     plain, half = (count_memory(classifier, one_batch(), device) for device in (FP32, BF16))
     assert count_memory(classifier, one_batch()) == plain
     assert half["activations"] < plain["activations"] * (1 if method == "probe" else 0.9)
-    assert {name: half[name] for name in ("weights", "gradients", "optimiser")} == {
-        name: plain[name] for name in ("weights", "gradients", "optimiser")
+    assert {name: half[name] for name in ("weights", "gradients", "optimizer")} == {
+        name: plain[name] for name in ("weights", "gradients", "optimizer")
     }
     if method != "probe":
         assert count_peak(classifier, one_batch(), BF16) < count_peak(classifier, one_batch(), FP32)

@@ -155,7 +155,7 @@ def test_a_configuration_of_chosen_parameters_is_checked():
         TrainingConfig.of(SimpleNamespace(epochs=1), warm_up=0.2)
 
 
-# Learning rate, optimiser, best epoch --------------------------------------------------------------------------------
+# Learning rate, optimizer, best epoch --------------------------------------------------------------------------------
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_half_cosine():
@@ -195,7 +195,7 @@ def test_only_matrices_decay_and_every_trainable_parameter_is_updated(models, ar
     assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in classifier.parameters()}
 
 
-def test_frozen_parameters_are_not_in_the_optimiser(models):
+def test_frozen_parameters_are_not_in_the_optimizer(models):
     classifier = new_classifier(models["bert"])
     backbone_of(classifier).requires_grad_(False)
     groups = make_optimizer(classifier, TrainingConfig()).param_groups
@@ -799,7 +799,7 @@ def test_what_was_trained_to_its_end_is_not_trained_again_until_the_run_is_compl
     classifier, again = new_classifier(models["bert"]), new_classifier(models["bert"])
     first = toy_fit(classifier, run_folder=tmp_path)
     state = tmp_path / "checkpoint" / "state.safetensors"
-    assert load_file(state) == {}, "the optimiser's state is large, and done"
+    assert load_file(state) == {}, "the optimizer's state is large, and done"
     assert load_file(tmp_path / "checkpoint" / "best.safetensors").keys() == classifier.state_dict().keys()
     second = toy_fit(again, run_folder=tmp_path)
     assert_same_weights(weights(again), weights(classifier))
