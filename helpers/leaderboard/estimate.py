@@ -12,8 +12,7 @@ from helpers.course.parameters import fill_in
 from helpers.course.probe import ROWS, ask_probe
 from helpers.course.timing import add_up, foretell, list_changes
 from helpers.exceptions import PlainError
-from helpers.files import read_json
-from helpers.leaderboard.grid import Cell, Sweep
+from helpers.leaderboard.grid import Cell, Sweep, read_kept
 
 # Python, the libraries and a kernel, before any model: what a run that counts words took here, in MB and seconds.
 BASE_MB, BASE_SECONDS = 1100, 12.0
@@ -54,8 +53,8 @@ def read_measured(sweep: Sweep) -> dict[str, float]:
     """Return the median seconds that the finished cells of each system took."""
     taken: dict[str, list[float]] = {}
     for cell in filter(sweep.is_done, sweep.cells):
-        seconds = read_json(sweep.find_folder(cell) / "metrics.json").get("seconds")
-        if seconds is not None:
+        record = read_kept(sweep.find_folder(cell) / "metrics.json")
+        if isinstance(seconds := record.get("seconds"), int | float):
             taken.setdefault(cell.system, []).append(seconds)
     return {system: statistics.median(values) for system, values in taken.items()}
 

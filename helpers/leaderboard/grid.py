@@ -1,13 +1,14 @@
 """A sweep as data: `sweep.yaml` names systems, datasets, folds and seeds; every combination of them is one cell."""
 
 import itertools
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers.assets.defaults import read_notebook
 from helpers.course.notebooks import find_notebooks
 from helpers.course.parameters import check_parameters, settle_paths
-from helpers.exceptions import SettingError, shorten
+from helpers.exceptions import DataError, SettingError, shorten
 from helpers.files import ROOT, read_json
 from helpers.runs import WITHOUT_EFFECT, check_run_name, find_runs, shorten_name
 
@@ -94,13 +95,22 @@ def find_notebook(name: str | int, beside: Path = ROOT) -> Path:
     return find_notebooks(number)[0]
 
 
+def read_kept(path: Path) -> dict:
+    """Return the content of a JSON file that a cell has left; `DataError` for one that is damaged."""
+    try:
+        return dict(read_json(path))
+    except (ValueError, TypeError):
+        raise DataError(f"{path} cannot be read: delete that cell's folder, and it is run again.") from None
+
+
 def list_changed(sweep: Sweep) -> list[str]:
-    """Return the finished cells whose parameters are not those of the sweep any more, each with what differs."""
+    """Return the finished cells whose parameters are not those of the sweep any more, each with what differs.
+    Raises `DataError` for a cell whose parameters cannot be read."""
     changed = []
     for cell in sweep.cells:
         given = sweep.find_folder(cell) / GIVEN
         if sweep.is_done(cell) and given.exists():
-            before = read_json(given)
+            before = read_kept(given)
             names = [name for name in {**before, **cell.parameters} if name not in WITHOUT_EFFECT]
             wrong = [name for name in names if before.get(name) != cell.parameters.get(name)]
             changed += [f"{cell.name} ({', '.join(wrong)})"] if wrong else []
@@ -153,8 +163,14 @@ def _refuse_twins(cells: list[Cell], file: Path) -> None:
 def _read_yaml(file: Path) -> dict:
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """YAML 1.1 reads 2e-5, without a point, as a text; here it is the number that everybody means."""
+
+    Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    powers = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", powers, list("-+0123456789"))
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
         raise SettingError(f"{shorten(file)} is not there: workflow/sweep.yaml is one to begin with.") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -165,4 +181,7 @@ def _read_yaml(file: Path) -> dict:
         ) from None
     if not isinstance(content, dict):
         raise SettingError(f"{shorten(file)} holds no sweep: compare workflow/sweep.yaml.")
+    for name in ("grid", "parameters", "resources"):
+        if not isinstance(content.get(name) or {}, dict):
+            raise SettingError(f"{file.name}: write {name} as names and values, as workflow/sweep.yaml does.")
     return content

@@ -1,6 +1,7 @@
 """Run folders, read and checked: every score is computed again from the predictions beside it. Notebook 07, section 1."""
 
 import csv
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import pandas as pd
 
 from helpers.evaluation.fingerprints import fingerprint_answers, fingerprint_rows, is_sealed, make_keys
 from helpers.evaluation.metrics import fast_score
-from helpers.exceptions import DataError, shorten
+from helpers.exceptions import DataError, SettingError, shorten
 from helpers.files import DATA, atomic_folder, write_json, write_table
 
 GRID = DATA / "grid"  # the stored runs of notebook 07
@@ -37,6 +38,16 @@ COLUMNS = (
     *SCORES,
     *COSTS,
 )
+# What a record's values are, where they are not None; these alone must not be None: `NEEDED`.
+PLAIN = (str, int, float, bool)
+KINDS = (
+    dict.fromkeys(COLUMNS, PLAIN)
+    | dict.fromkeys(("model", "method", "dataset", "notebook", "system", "data"), (str,))
+    | dict.fromkeys(("seed", "fold", "folds"), (int,))
+    | dict.fromkeys((*SCORES, *COSTS), (int, float))
+    | dict.fromkeys(("sizes", "per_class", "intervals"), (dict,))
+)
+PACKED = {"metrics.json", "predictions.csv"}
 ALMOST = 1e-6  # by how much a score that was computed again may differ
 
 
@@ -128,7 +139,20 @@ def read_record(folder: Path) -> dict:
     lacking = [name for name in NEEDED if name not in record] if isinstance(record, dict) else ["all of it"]
     if lacking:
         raise DataError(f"{path} lacks {', '.join(lacking[:4])}: it is no record of a run of this course.")
+    if odd := _find_odd(record):
+        raise DataError(f"{path}: {odd[0]} is not what a run writes: it was changed by hand. Run it again.")
     return record
+
+
+def _find_odd(record: dict) -> list[str]:
+    """Return the names in `record` whose values a run does not write: JSON of another kind, a fold beyond the folds."""
+    kinds = KINDS.items()
+    odd = [name for name, kind in kinds if type(record.get(name)) not in (*kind, *[type(None)] * (name not in NEEDED))]
+    if not odd and (record.get("fold"), record.get("folds")) != (None, None):
+        fold, folds = record.get("fold") or 0, record.get("folds") or 0
+        odd += ["fold"] if not 1 <= fold <= folds or folds < 2 else []
+    f1s = [own.get("f1") if isinstance(own, dict) else None for own in (record["per_class"] or {}).values()]
+    return odd + ["per_class"] * (not f1s or not all(type(f1) in (int, float) for f1 in f1s))
 
 
 def read_predictions(folder: Path) -> dict[str, list[str]]:
@@ -175,7 +199,7 @@ def check_scores(folder: Path, record: dict, truth: np.ndarray, predicted: np.nd
     """Raise `DataError` if a score in the record is not what the predictions give."""
     truth, predicted = truth.astype(np.int64), predicted.astype(np.int64)
     for name in SCORES:
-        if abs((value := fast_score(name, truth, predicted)) - record[name]) > ALMOST:
+        if not abs((value := fast_score(name, truth, predicted)) - record[name]) <= ALMOST:  # not: nan is no score
             said = f"metrics.json says {name} {record[name]:.4f}, its predictions give {value:.4f}"
             raise DataError(f"{shorten(folder, 120)}: {said}: one of the two was changed. Run it again.")
     if truth.ndim == 1:
@@ -183,21 +207,37 @@ def check_scores(folder: Path, record: dict, truth: np.ndarray, predicted: np.nd
         truth, predicted = truth[:, None] == places, predicted[:, None] == places
     f1 = 2 * (truth & predicted).sum(0) / np.maximum(truth.sum(0) + predicted.sum(0), 1)
     for value, (name, own) in zip(f1, record["per_class"].items(), strict=True):
-        if abs(value - own["f1"]) > ALMOST:
+        if not abs(value - own["f1"]) <= ALMOST:
             said = f"metrics.json says F1 {own['f1']:.4f} of {name!r}, its predictions give {value:.4f}"
             raise DataError(f"{shorten(folder, 120)}: {said}: one of the two was changed. Run it again.")
 
 
 def pack_runs(places: Iterable[str | Path], target: str | Path) -> Iterator[Path]:
     """Copy what a comparison needs of every run below `places` into a folder of `target`, and yield that: the record as it
-    is, and the predictions without their texts and probabilities. So results can be shared where texts must not be."""
-    reader = _Reader()
-    for folder in find_run_folders(places):
+    is, and the predictions without their texts and probabilities. So results can be shared where texts must not be.
+    Runs of one name, of two machines say, get numbers. Raises `SettingError` for a `target` that holds the runs."""
+    reader, places, target = _Reader(), [Path(place) for place in places], Path(target)
+    folders = find_run_folders(places)
+    for place in (place.resolve() for place in places):
+        if target.resolve() in (place, *place.parents):
+            raise SettingError(f"{target} holds the runs themselves: name a folder beside them.")
+    for folder in folders:
         record, table = read_record(folder), read_predictions(folder)
         reader.read(folder, record, table)  # what does not fit is not passed on
         keys = table.get("key") or make_keys(table.pop("text"))
         columns = {"key": keys, "true": table["true"], "predicted": table["predicted"]}
-        with atomic_folder(Path(target) / folder.name) as work:
+        packed = _find_free(target, folder.name, record)
+        with atomic_folder(packed) as work:
             write_table(work / "predictions.csv", pd.DataFrame(columns))
             write_json(work / "metrics.json", record)
-        yield Path(target) / folder.name
+        yield packed
+
+
+def _find_free(target: Path, name: str, record: dict) -> Path:
+    """Return the folder `name` of `target`, with the first number under which nothing lies but this very run, packed."""
+    for number in itertools.count(1):
+        folder = target / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists():
+            return folder
+        if {path.name for path in folder.iterdir()} == PACKED and read_record(folder) == record:
+            return folder

@@ -38,15 +38,16 @@ def _count(value) -> str:
 
 def explain(board: Leaderboard) -> list[str]:
     """Return what a reader must know of the table: what the interval says, what a group is, and what was left out."""
-    if board.groups:
+    if board.folds:
         lines = [
             "Interval: what other training and test rows could have shown (corrected resampled t-test over folds)."
         ]
-        lines += ["Two systems are told apart (all pairs, Holm, 5 %) unless they have a letter in common."]
     else:
         lines = [
             "Interval: what other test texts could have shown (bootstrap). One division: nothing is said of training."
         ]
+    if board.groups:
+        lines += ["Two systems are told apart (all pairs, Holm, 5 %) unless they have a letter in common."]
     return lines + board.notes
 
 

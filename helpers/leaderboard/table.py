@@ -40,6 +40,7 @@ class Leaderboard:
     pairs: pd.DataFrame  # every pair of ranked systems, of `compare_pairs`; empty without folds
     groups: list[list[str]]
     notes: list[str]
+    folds: bool  # whether the scores are means over folds, and not those of one test set
 
 
 def make_leaderboard(runs: Runs, metric: str = "f1_macro") -> Leaderboard:
@@ -51,8 +52,8 @@ def make_leaderboard(runs: Runs, metric: str = "f1_macro") -> Leaderboard:
     """
     if metric not in SCORES:
         raise SettingError(f"metric={metric!r} is unknown: use one of {', '.join(SCORES)}.")
+    require_comparable(runs)  # before twins are looked for: results on other data are no second results
     runs, copies = drop_copies(name_systems(runs))
-    require_comparable(runs)
     folds = runs.table["folds"].iloc[0]
     rows = {}
     for system in runs.table["system"].unique():
@@ -70,12 +71,12 @@ def make_leaderboard(runs: Runs, metric: str = "f1_macro") -> Leaderboard:
     }
     table["group"] = pd.Series(letters)
     notes = [f"{copies} runs are there twice, with equal results, and count once."] if copies else []
-    notes += [f"{name} lacks folds that others have: it is not ranked." for name in table.index[~complete]]
+    notes += [f"{name} lacks folds, so it is not ranked." for name in table.index[~complete]]
     if unsealed := int((~runs.table["sealed"]).sum()):
         notes.append(
             f"{unsealed} records bear no seal: their scores were computed again, their costs are taken on trust."
         )
-    return Leaderboard(metric, table[list(COLUMNS)], pairs, groups, notes)
+    return Leaderboard(metric, table[list(COLUMNS)], pairs, groups, notes, bool(folds))
 
 
 def name_systems(runs: Runs) -> Runs:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers.exceptions import SettingError
+from helpers.exceptions import DataError, SettingError
 from helpers.files import ROOT, write_json
 from helpers.leaderboard import estimate, grid
-from helpers.leaderboard.estimate import complete_resources
+from helpers.leaderboard.estimate import complete_resources, read_measured
 from helpers.leaderboard.grid import GIVEN, list_changed, read_sweep
 
 SMALL = """
@@ -99,6 +99,8 @@ def test_a_path_is_that_of_the_user_s_folder(tmp_path, monkeypatch):
         ("name: ../up", "run_name='../up'"),
         ("a: b: c", "line 1 is not YAML that can be read"),
         ("- a", "holds no sweep"),
+        ("grid: [1, 2]", "write grid as names and values"),
+        ("parameters: x", "write parameters as names and values"),
         ("systems: {A: {model: no-such-model-here}}", "no-such-model-here"),
     ],
 )
@@ -116,6 +118,22 @@ def test_where_only_the_package_is_installed_a_sweep_says_what_it_needs(small, t
     monkeypatch.setattr(grid, "ROOT", tmp_path)
     with pytest.raises(SettingError, match="A sweep needs the folder workflow/"):
         read_sweep(small, tmp_path)
+
+
+@pytest.mark.parametrize("name", [GIVEN, "metrics.json"])
+@pytest.mark.parametrize("content", ['{"seco', "[1]"])
+def test_a_damaged_file_of_a_finished_cell_is_named(name, content, small, tmp_path):
+    sweep = read_sweep(small, tmp_path / "runs")
+    finish(sweep, sweep.cells[0], seconds=5)
+    (sweep.find_folder(sweep.cells[0]) / name).write_text(content)
+    with pytest.raises(DataError, match=f"{name} cannot be read: delete"):
+        (list_changed if name == GIVEN else read_measured)(sweep)
+
+
+def test_a_power_of_ten_without_a_point_is_a_number(tmp_path):
+    text = "systems: {A: {model: all-MiniLM-L6-v2, learning_rate: 2e-5}}\ngrid: {weight_decay: [1e-2, 1E-1]}"
+    first, last = read_sweep(write(tmp_path, text), tmp_path).cells
+    assert first.parameters["learning_rate"] == 2e-5 and last.parameters["weight_decay"] == 0.1
 
 
 def test_a_finished_cell_with_other_parameters_is_noticed(small, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from made_runs import LABELS, make_grid, make_run
 
 from helpers.evaluation.fingerprints import seal_record
-from helpers.exceptions import DataError
+from helpers.exceptions import DataError, SettingError
 from helpers.files import read_json, write_json
 from helpers.leaderboard.records import find_run_folders, pack_runs, read_runs
 
@@ -153,3 +153,33 @@ def test_what_was_changed_is_not_packed(tmp_path):
     with pytest.raises(DataError, match="seal"):
         list(pack_runs([tmp_path], tmp_path / "packed"))
     assert not (tmp_path / "packed").exists()
+
+
+def test_packing_loses_nothing_of_two_machines_and_nothing_of_the_runs(tmp_path):
+    runs = [make_run(tmp_path / machine / "fold1-seed0", model=machine) for machine in ("one", "two")]
+    (runs[0] / "model.safetensors").write_text("weights")
+    sources, target = [tmp_path / "one", tmp_path / "two"], tmp_path / "packed"
+    for _ in range(2):  # packing again finds its own folders
+        assert [path.name for path in pack_runs(sources, target)] == ["fold1-seed0", "fold1-seed0-2"]
+    assert sorted(read_runs([target]).table["model"]) == ["one", "two"]
+    for wrong in (tmp_path, tmp_path / "one"):
+        with pytest.raises(SettingError, match="holds the runs themselves"):
+            list(pack_runs(sources, wrong))
+    assert (runs[0] / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sizes": None}, {"accuracy": None}, {"f1_macro": "x"}, {"f1_macro": float("nan")}, {"per_class": None}, {"per_class": {}},
+        {"per_class": {"sad": 1}}, {"model": 3}, {"seed": []}, {"folds": "x"}, {"folds": 1, "fold": 1}, {"fold": 6, "folds": 5},
+        {"train_seconds": "x"}, {"learning_rate": {}},
+    ],
+)  # fmt: skip
+def test_a_record_changed_by_hand_is_one_sentence_even_without_its_seal(changes, tmp_path):
+    folder = make_run(tmp_path / "a", fast=True)
+    record = json.loads((folder / "metrics.json").read_text()) | changes
+    record.pop("seal")
+    (folder / "metrics.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="changed"):
+        read_runs([tmp_path])

@@ -12,7 +12,7 @@ from made_runs import make_grid, make_run
 from helpers.evaluation.resampling import resampled_t_test
 from helpers.exceptions import DataError, SettingError
 from helpers.leaderboard import fold_scores, label_scores, learning_curves, make_leaderboard, name_systems, read_runs
-from helpers.leaderboard.show import WRITERS, format_table, write_html, write_markdown
+from helpers.leaderboard.show import WRITERS, explain, format_table, write_html, write_markdown
 
 SYSTEMS = {"words": 0.5, "small": 0.8, "large": 0.82}
 
@@ -54,8 +54,22 @@ def test_a_system_without_all_folds_is_shown_and_not_ranked(grid, tmp_path):
         shutil.rmtree(folder)
     board = make_leaderboard(read_runs([tmp_path]))
     assert list(board.table.index)[-1] == "large, full" and np.isnan(board.table["rank"].iloc[-1])
-    assert board.notes == ["large, full lacks folds that others have: it is not ranked."]
+    assert board.notes == ["large, full lacks folds, so it is not ranked."]
     assert board.groups == [["small, full"], ["words, full"]]
+
+
+def test_a_lone_system_without_all_folds_is_not_called_one_division(grid, tmp_path):
+    for folder in grid.glob("large-fold[12]-*"):
+        shutil.copytree(folder, tmp_path / folder.name)
+    said = explain(make_leaderboard(read_runs([tmp_path])))
+    assert said[1:] == ["large, full lacks folds, so it is not ranked."] and "over folds" in said[0]
+
+
+def test_results_on_two_datasets_are_not_called_results_of_one_system(tmp_path):
+    make_run(tmp_path / "first")
+    make_run(tmp_path / "second", dataset="other", data="d2", accuracy=0.5)
+    with pytest.raises(DataError, match="on other versions of the data"):
+        make_leaderboard(read_runs([tmp_path]))
 
 
 def test_folders_of_two_machines_are_merged_and_copies_count_once(grid, tmp_path):
