@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from filled_copies import write_class
 
 from classroom.cells import find_checks, find_exercises, find_open_ended, list_needed, read_names
+from classroom.copies import read_copies
 from classroom.release import HIDDEN, list_notebooks, make_student_copy, mark_cells, read_notebook
 from helpers.course import trials_writing
 from helpers.course.exercises import read_exercises
@@ -188,6 +190,48 @@ def test_what_the_check_was_given_is_what_the_grader_asks_for(call, answer):
 def test_a_check_of_another_notebook_gets_no_points():
     marked = hand_in(lambda cells, places: cells.append(nbformat.v4.new_code_cell('course.check("01.1", 3)')))
     assert sorted(find_checks(marked)) == ["00.1", "00.2", "00.3", "00.4"]
+
+
+@pytest.mark.parametrize(
+    "files, students, refused",
+    [
+        (["group/anna/0.ipynb", "group/ben/0.ipynb"], ["group-anna", "group-ben"], 0),
+        (["a b/0.ipynb", "a-b/0.ipynb", "c/0.ipynb"], ["a-b", "a-b", "c"], 2),
+        (["a b/0.ipynb", "a-b/1.ipynb"], ["a-b", "a-b"], 2),  # two people, though each has another notebook
+        (["😀/0.ipynb", "🎉/0.ipynb"], ["copy", "copy"], 2),
+        (["anna_0.ipynb", "0_anna.ipynb", "anna_1.ipynb"], ["anna", "anna", "anna"], 2),
+        (["Anna/0.ipynb", "anna_0.ipynb"], ["Anna", "anna"], 2),  # some systems tell no A from a
+        (["0 (1).ipynb", "0-1.ipynb"], ["1", "1"], 2),
+        (["anna/0.ipynb.txt", "ben/0.IPYNB", "carla/0.json", "dora_0.ipynb.json"], ["anna", "ben", "carla", "dora"], 0),
+        (["anna/0.ipynb", "anna/1.ipynb", "anna/0 (1).ipynb"], ["anna", "anna"], 0),  # the newest counts
+    ],
+)
+def test_no_copy_vanishes(files, students, refused, tmp_path):
+    for file in files:
+        number = re.search(r"[01]", file)[0]
+        path = tmp_path / file.replace(number, list_notebooks(f"0{number}")[0].stem, 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(make_notebook(f'course.check("0{number}.1", x)'), path.open("w"))
+    copies = read_copies(tmp_path)
+    assert sorted(copy.student for copy in copies) == students
+    problems = [copy for copy in copies if copy.problem]
+    assert len(problems) == refused
+    for copy in problems:
+        assert "rename one of" in copy.problem and str(copy.path.relative_to(tmp_path)) in copy.problem
+
+
+def test_what_only_looks_like_a_copy_gets_a_row(tmp_path):
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "00_start_here.html").write_text("<html>")
+    (tmp_path / "anna" / "notes.txt").write_text("none")
+    (tmp_path / "ben.ipynb").mkdir()
+    (copy,) = read_copies(tmp_path)
+    assert (copy.student, copy.notebook) == ("anna", "00_start_here")
+    assert copy.problem.startswith("cannot be read as a notebook")
+    older = tmp_path / "anna" / "00_start_here.ipynb"
+    nbformat.write(make_notebook('course.check("00.1", x)'), older.open("w"))
+    os.utime(older, (0, 0))
+    assert [(copy.path, copy.problem) for copy in read_copies(tmp_path)] == [(older, "")]
 
 
 def test_an_unknown_notebook_is_refused():
