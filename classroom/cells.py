@@ -12,7 +12,8 @@ OPEN_ENDED = re.compile(r"^\*\*Exercise (\d+)\W+open-ended", re.MULTILINE)
 
 def find_exercises(content) -> dict[str, tuple[int, str]]:
     """Return the place and the answer's name of each exercise that checks itself, by its number such as "00.1". In a copy
-    that came back, the name may be any expression, and several exercises may stand in one cell. Of several cells with the same check, the last one counts: it is what the learner ended with."""
+    that came back, the name may be any expression, and several exercises may stand in one cell. Of several cells with the
+    same check, the last one counts: it is what the learner ended with."""
     found = {}
     for place, cell in enumerate(content.cells):
         if cell.cell_type == "code":
