@@ -4,18 +4,33 @@ import ast
 import contextlib
 import re
 
-CHECK = re.compile(r'^course\.check\("(\d\d\.\d+)", (\w+)\)', re.MULTILINE)
+CHECK = re.compile(
+    r"""^[ \t]*course\.check\(\s*["'](\d\d\.\d+)["']\s*,\s*(.*?),?\s*\)?[ \t;]*(?:#.*)?$""", re.MULTILINE
+)
 OPEN_ENDED = re.compile(r"^\*\*Exercise (\d+)\W+open-ended", re.MULTILINE)
 
 
 def find_exercises(content) -> dict[str, tuple[int, str]]:
-    """Return the place and the answer's name of each exercise that checks itself, by its number such as "00.1".
-    Of several cells with the same check, the last one counts: it is what the learner ended with."""
+    """Return the place and the answer's name of each exercise that checks itself, by its number such as "00.1". In a copy
+    that came back, the name may be any expression, and several exercises may stand in one cell. Of several cells with the
+    same check, the last one counts: it is what the learner ended with."""
     found = {}
     for place, cell in enumerate(content.cells):
         if cell.cell_type == "code":
             found |= {number: (place, name) for number, name in CHECK.findall(cell.source)}
     return found
+
+
+def find_checks(content) -> dict[str, tuple[int, int]]:
+    """Return the places of each exercise that is graded and of the grader's cell for it, by the exercise's number."""
+    names = {cell.metadata.get("nbgrader", {}).get("grade_id"): place for place, cell in enumerate(content.cells)}
+    places = {number: (place, names.get(name_check(number))) for number, (place, _) in find_exercises(content).items()}
+    return {number: (place, check) for number, (place, check) in places.items() if check is not None}
+
+
+def name_check(number: str) -> str:
+    """Return the name by which nbgrader knows the grader's cell of an exercise."""
+    return f"check-{number.replace('.', '-')}"
 
 
 def find_open_ended(content) -> dict[int, int]:

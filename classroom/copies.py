@@ -19,6 +19,7 @@ class Copy:
 
     student: str
     path: Path
+    owner: str  # the folder, or the part of the file's name, that `student` was made of
     notebook: str = ""
     content: object = None
     problem: str = ""
@@ -30,23 +31,50 @@ class Copy:
 
 
 def read_copies(folder: Path) -> list[Copy]:
-    """Return the copies below `folder`; of several by one student of one notebook, the newest."""
-    files = sorted(folder.rglob("*.ipynb"), key=lambda path: path.stat().st_mtime)
-    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    """Return the copies below `folder`; of several of one notebook in one student's folder, the newest."""
+    # An export, such as .html, never takes the notebook's place.
+    files = sorted(_find_files(folder), key=lambda path: (".ipynb" in path.name.lower(), path.stat().st_mtime))
     if not files:
         raise SettingError(f"There is no notebook below {shorten(folder)}: give the folder with the students' copies.")
     copies = [_read_copy(folder, path) for path in files]
-    newest = {(copy.student, copy.notebook or copy.path.name): copy for copy in copies}
+    places = [copy.path if copy.path.parent == folder else copy.path.parent for copy in copies]
+    newest = {(place, copy.notebook or copy.path.name): copy for place, copy in zip(places, copies, strict=True)}
+    _refuse_shared_names(folder, list(newest.values()))
     return sorted(newest.values(), key=lambda copy: (copy.notebook, copy.student))
+
+
+def _find_files(folder: Path) -> list[Path]:
+    """Return what looks like a notebook that came back: browsers add .txt to a name, or put .json in place of .ipynb."""
+    names = [".ipynb", *(notebook.stem for notebook in list_notebooks())]
+    files = [path for path in folder.rglob("*") if any(name in path.name.lower() for name in names) and path.is_file()]
+    return [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def _refuse_shared_names(folder: Path, copies: list[Copy]) -> None:
+    """Give a problem to the copies that would be graded under one name, where the last would take the others' place."""
+    graded = [copy for copy in copies if not copy.problem]
+    for copy in graded:
+        same = [other for other in graded if other.student.casefold() == copy.student.casefold()]
+        same = [one for one in same if one is copy or one.owner != copy.owner or one.notebook == copy.notebook]
+        if len(same) > 1:
+            names = " and ".join(str(one.path.relative_to(folder)) for one in same)
+            copy.problem = f"shares the name {copy.student} with others: rename one of {shorten(names, 200)}"
+
+
+def _find_owner(path: Path) -> str:
+    """Return whose copy it is, as its folder says, or the rest of its file's name."""
+    if len(path.parts) > 1:
+        return path.parent.as_posix()
+    whole = name = re.sub(r"\.ipynb.*$|\.\w+$", "", path.name, flags=re.IGNORECASE)
+    for notebook in list_notebooks():
+        name = re.sub(notebook.stem, "", name, flags=re.IGNORECASE).strip("-_. ") or whole
+    return name
 
 
 def _read_copy(folder: Path, path: Path) -> Copy:
     known = {notebook.stem[:2]: notebook.stem for notebook in list_notebooks()}
-    parts = path.relative_to(folder).parts
-    name = parts[0] if len(parts) > 1 else path.stem
-    for stem in known.values() if len(parts) == 1 else ():
-        name = name.replace(stem, "").strip("-_. ") or path.stem
-    copy = Copy(re.sub(r"[^\w.-]+", "-", name).strip(".-") or "copy", path)
+    owner = _find_owner(path.relative_to(folder))
+    copy = Copy(re.sub(r"[^\w.-]+", "-", owner).strip(".-") or "copy", path, owner)
     number = re.search(r"(?<!\d)(\d\d)_", path.name)
     copy.notebook = known.get(number[1], "") if number else ""
     try:

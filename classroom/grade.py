@@ -30,7 +30,7 @@ from nbgrader.preprocessors import (
 )
 from traitlets.config import Config
 
-from classroom.cells import find_exercises, find_open_ended
+from classroom.cells import find_checks, find_open_ended
 from classroom.copies import Copy, read_copies, write_course
 from classroom.release import read_notebook
 from classroom.sandbox import find_walls
@@ -105,8 +105,8 @@ def _grade_one(api: NbGraderAPI, to: Path, copy: Copy) -> str:
 def read_result(to: Path, copy: Copy) -> None:
     """Fill in what became of each exercise of a graded copy, its points, and whether an answer waits for a reader."""
     content = read_notebook(to / "autograded" / copy.student / copy.notebook / f"{copy.notebook}.ipynb")
-    for number, (place, _) in sorted(find_exercises(content).items()):
-        state = name_state(content.cells[place], content.cells[place + 1])
+    for number, (place, check) in sorted(find_checks(content).items()):
+        state = name_state(content.cells[place], content.cells[check])
         copy.states[number] = "not tried" if state == "wrong" and number in copy.untouched else state
     with Gradebook(f"sqlite:///{to / 'gradebook.db'}") as book:
         found = book.find_submission_notebook(copy.notebook, copy.notebook, copy.student)

@@ -6,12 +6,15 @@ content comes only when the copies are graded.
 """
 
 import argparse
+import ast
+import contextlib
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import nbformat
 
-from classroom.cells import find_exercises, find_open_ended
+from classroom.cells import CHECK, find_exercises, find_open_ended, name_check
 from helpers.exceptions import SettingError
 from helpers.files import ROOT, make_folder
 
@@ -29,6 +32,7 @@ print(verdict)
 assert verdict.startswith(exercises.RIGHT)
 ### END HIDDEN TESTS"""
 CHECK_CELL = "# For the grader of exercise {number}: leave this cell as it is."
+OURS = ("check-", "answer-")
 ANSWER_CELL = "*Your answer to exercise {exercise}:*"
 
 
@@ -49,26 +53,26 @@ def mark_cells(content, *, hidden: bool, released=None):
     """Return `content` with nbgrader's marks: its exercises, the grader's cells after them, the places for answers.
 
     `hidden` puts the tests into the grader's cells, which a student copy lacks. With `released`, the notebook as it was
-    handed out, `content` is what came back: a cell that is missing is added at the end as it was.
+    handed out, `content` is what came back: a cell that is missing is added at the end as it was, and what a learner gave
+    the check under another name gets the name that the grader asks for.
     """
     answers = {cell.metadata.nbgrader.grade_id: cell for cell in content.cells if _is_answer(cell)}
     cells = [cell for cell in content.cells if not _is_ours(cell)]
     for cell in cells:
         cell.metadata.pop("nbgrader", None)
+        if str(cell.get("id", "")).startswith(OURS):  # left by a merge
+            cell.id = f"own-{cell.id}"
     content.cells = cells + [cell.copy() for cell in _list_missing(released, cells)]
-    open_ended, exercises = find_open_ended(content), find_exercises(content)
-    after = {place: ("exercise", number, name) for number, (place, name) in exercises.items()}
-    after |= {place: ("answer", number, "") for number, place in open_ended.items()}
-    marked = []
-    for place, cell in enumerate(content.cells):
-        marked.append(cell)
-        kind, number, name = after.get(place, (None, None, None))
-        if kind == "exercise":
-            _mark(cell, f"exercise-{number.replace('.', '-')}", solution=True)
-            marked.append(_make_check(number, name, hidden))
-        elif kind == "answer":
-            marked.append(answers.get(f"answer-{number}") or _make_answer(number))
-    content.cells = marked
+    asked = find_exercises(released or content)
+    after = defaultdict(list)  # several exercises may stand in one cell, if a learner merged theirs
+    for number, (place, given) in find_exercises(content).items():
+        if number in asked:
+            _mark(content.cells[place], f"exercise-{number.replace('.', '-')}", solution=True)
+            _name_answer(content.cells[place], asked[number][1], given)
+            after[place].append(_make_check(number, asked[number][1], hidden))
+    for number, place in find_open_ended(content).items():
+        after[place].append(answers.get(f"answer-{number}") or _make_answer(number, content.cells[place]))
+    content.cells = [one for place, cell in enumerate(content.cells) for one in (cell, *after[place])]
     return content
 
 
@@ -95,9 +99,17 @@ def _list_missing(released, cells: list) -> list:
     return [released.cells[place] for place in sorted(checks + texts)]
 
 
+def _name_answer(cell, name: str, given: str) -> None:
+    """Let a cell end with the answer under the name that the grader asks for, so that what learners see is what counts."""
+    with contextlib.suppress(SyntaxError, ValueError):
+        if given != name and ast.parse(given, mode="eval"):
+            cell.source += f"\n{name} = {given}  # added for the grader"
+
+
 def _is_ours(cell) -> bool:
     marks = cell.metadata.get("nbgrader", {})
-    return str(marks.get("grade_id", cell.get("id", ""))).startswith(("check-", "answer-"))
+    named = str(marks.get("grade_id", cell.get("id", ""))).startswith(OURS)
+    return named and not CHECK.search(cell.source)  # a learner may have merged an exercise into it
 
 
 def _is_answer(cell) -> bool:
@@ -114,13 +126,15 @@ def _mark(cell, name: str, *, solution: bool, points: int = 0) -> None:
 
 def _make_check(number: str, name: str, hidden: bool):
     lines = [CHECK_CELL.format(number=number), *([HIDDEN.format(number=number, name=name)] if hidden else [])]
-    cell = nbformat.v4.new_code_cell("\n".join(lines), id=f"check-{number.replace('.', '-')}")
+    cell = nbformat.v4.new_code_cell("\n".join(lines), id=name_check(number))
     _mark(cell, cell.id, solution=False, points=POINTS)
     return cell
 
 
-def _make_answer(exercise: int):
-    cell = nbformat.v4.new_markdown_cell(ANSWER_CELL.format(exercise=exercise), id=f"answer-{exercise}")
+def _make_answer(exercise: int, question):
+    head = ANSWER_CELL.format(exercise=exercise)
+    written = question.source.partition(head)[2]  # if a learner merged the two cells
+    cell = nbformat.v4.new_markdown_cell(head + written, id=f"answer-{exercise}")
     _mark(cell, cell.id, solution=True, points=OPEN_POINTS)
     return cell
 

@@ -3,7 +3,7 @@
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Float, Unicode
 
-from classroom.cells import find_exercises, list_needed
+from classroom.cells import find_checks, list_needed
 from classroom.kernel import Kernel, Trouble, make_error
 
 NOT_RUN = "NotRun"
@@ -27,16 +27,15 @@ class RunExercises(NbGraderPreprocessor):
 
 def run_exercises(content, walls: str | None, seconds: float) -> None:
     """Run the exercises of a notebook one after the other, in one kernel as long as it lives and else in a new one."""
-    waiting = [(place, [*list_needed(content, place), place, place + 1])
-               for place, _ in sorted(find_exercises(content).values())]  # fmt: skip
+    waiting = [[*list_needed(content, place), place, check] for place, check in sorted(find_checks(content).values())]
     while waiting:
         with Kernel(walls) as kernel:
             done = set()
-            while waiting and _run_one(kernel, content, *waiting.pop(0), done, seconds):
+            while waiting and _run_one(kernel, content, waiting.pop(0), done, seconds):
                 pass
 
 
-def _run_one(kernel: Kernel, content, place: int, cells: list[int], done: set[int], seconds: float) -> bool:
+def _run_one(kernel: Kernel, content, cells: list[int], done: set[int], seconds: float) -> bool:
     """Run the cells of one exercise and return whether the kernel can go on. The check, its last cell, shows an error unless
     it was run, for a grader's cell that shows nothing counts as passed."""
     check = content.cells[cells[-1]]

@@ -24,8 +24,10 @@ def check_answer(answer, expected: float, *, start: str, hints: dict[float, str]
         return f"{NOT_TRIED}. {start}"
     try:
         value = float(answer)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # a type of anybody's may raise anything here
         return f"{WRONG}: a number is wanted here, not {type(answer).__name__}."
+    if math.isnan(value):
+        return f"{WRONG}: this is nan, not a number: something was divided by zero on the way, or a value is missing."
     if math.isclose(value, expected, abs_tol=tolerance):
         return f"{RIGHT}: {value:.3g}."
     for typical, hint in hints.items():
@@ -45,7 +47,7 @@ def check_function(function, cases: list[tuple[list, object]], *, start: str, hi
     for arguments, expected in cases:
         try:
             got = run(*arguments)
-        except Exception as error:  # whatever a learner's code may raise, the notebook goes on
+        except (Exception, SystemExit) as error:  # whatever a learner's code may raise, the notebook goes on
             return f"{WRONG}: {_call(function, arguments, trial)} raised {type(error).__name__}: {error}"
         if got is None:
             return f"{NOT_TRIED}. {start}"
@@ -80,10 +82,18 @@ def check_letters(answer, letters: str, *, start: str, hints: dict[str, str]) ->
 def _same(got, expected) -> bool:
     if isinstance(expected, str):
         return isinstance(got, str) and got == expected
-    try:  # numbers and lists of numbers, NumPy's included
-        return np.shape(got) == np.shape(expected) and bool(np.allclose(got, expected, atol=1e-6))
-    except (TypeError, ValueError):
+    try:  # numbers and lists of numbers, NumPy's and PyTorch's included
+        values = _list_values(got)
+        return np.shape(values) == np.shape(expected) and bool(np.allclose(values, expected, atol=1e-6))
+    except Exception:  # a type of anybody's may raise anything here
         return False
+
+
+def _list_values(result):
+    """Return a result with its tensors and arrays as lists: NumPy refuses a tensor with gradients, or on a GPU."""
+    if isinstance(result, (list, tuple)):
+        return [_list_values(part) for part in result]
+    return result.tolist() if hasattr(result, "tolist") else result
 
 
 def _call(function: Callable, arguments: tuple, trial: str | None = None) -> str:
@@ -114,11 +124,16 @@ def read_exercises() -> dict[str, dict]:
 
 def find_verdict(exercise: str, answer) -> str:
     """Return the verdict on a learner's `answer` (a number, a function or letters) to an exercise such as "00.1"."""
-    settings = read_exercises()[exercise]
+    settings = read_exercises().get(exercise)
+    if settings is None:
+        return f'There is no exercise {exercise!r}: give the number that stands in the notebook, such as "00.1".'
     kind = next(
         (kind for key, kind in (("cases", check_function), ("letters", check_letters)) if key in settings), check_answer
     )
-    return kind(answer, **settings)
+    try:
+        return kind(answer, **settings)
+    except Exception as error:  # an answer that cannot even be shown, say: the notebook goes on
+        return f"{WRONG}: this answer cannot be checked ({type(error).__name__})."
 
 
 def check(exercise: str, answer) -> None:

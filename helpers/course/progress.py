@@ -12,7 +12,7 @@ from helpers.exceptions import DataError, shorten
 from helpers.runs import find_runs
 
 STATES = {RIGHT: "right", WRONG: "not yet", NOT_TRIED: "open"}
-CALL = re.compile(r"course\.check\(\s*[\"'](\d\d\.\d)[\"']")
+CALL = re.compile(r"^[ \t]*course\.check\(\s*[\"'](\d\d\.\d)[\"']", re.MULTILINE)
 RANK = ("open", "not yet", "right")
 
 
@@ -63,18 +63,21 @@ def _find_exercises(number: str) -> list[str]:
 def _read_verdicts(path: Path) -> list[tuple[str, str, str]]:
     try:
         content = nbformat.read(path, as_version=4)
-    except (AttributeError, KeyError, TypeError, ValueError, nbformat.ValidationError):
+    except OSError:
+        raise DataError(f"{path} cannot be read (a folder, or no permission): move it away, or restore it.") from None
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError, nbformat.ValidationError):
         raise DataError(
             f"{path} is no notebook: restore it with git, or delete it if it is the copy of a run."
         ) from None
     found = []
     for cell in content.cells:
-        call = CALL.search(cell.source) if cell.cell_type == "code" else None
+        calls = CALL.findall(cell.source) if cell.cell_type == "code" else []
         text = "".join(output.get("text", "") for output in cell.get("outputs", []))
         lines = [line for line in text.splitlines() if line.startswith(tuple(STATES))]
-        if call and lines:  # what a learner prints before it does not count
-            state = next(state for start, state in STATES.items() if lines[-1].startswith(start))
-            found.append((call[1], state, lines[-1]))
+        if calls:  # each prints one line, in their order; what a learner prints before them does not count
+            for exercise, said in zip(calls, lines[-len(calls) :], strict=False):
+                state = next(state for start, state in STATES.items() if said.startswith(start))
+                found.append((exercise, state, said))
     return found
 
 

@@ -2,15 +2,18 @@
 
 import csv
 import os
+import re
 import shutil
 import socket
 import subprocess
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from filled_copies import write_class
 
-from classroom.cells import find_exercises, find_open_ended, list_needed, read_names
+from classroom.cells import find_checks, find_exercises, find_open_ended, list_needed, read_names
+from classroom.copies import read_copies
 from classroom.release import HIDDEN, list_notebooks, make_student_copy, mark_cells, read_notebook
 from helpers.course import trials_writing
 from helpers.course.exercises import read_exercises
@@ -120,6 +123,115 @@ def test_an_answer_stays():
     content.cells[place].source = "We agreed on nine."
     marked = mark_cells(content, hidden=True, released=read_notebook(list_notebooks("00")[0]))
     assert marked.cells[find_open_ended(marked)[5] + 1].source == "We agreed on nine."
+
+
+def hand_in(change):
+    """Return what becomes of a student copy of notebook 00 that came back after a `change`."""
+    content = mark_cells(read_notebook(list_notebooks("00")[0]), hidden=False)
+    change(content.cells, {number: place for number, (place, _) in find_exercises(content).items()})
+    return mark_cells(content, hidden=True, released=read_notebook(list_notebooks("00")[0]))
+
+
+def merge(cells, first: int, last: int, kept: int) -> None:
+    """Put the cells from `first` to `last` together, as an editor does: one of them lends its name and its marks."""
+    cells[kept].source = "\n\n".join(cell.source for cell in cells[first : last + 1])
+    cells[kept].cell_type = cells[first].cell_type
+    cells[first : last + 1] = [cells[kept]]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2], ids=["the first", "the grader's", "the last"])
+def test_exercises_in_one_cell_are_checked_each_for_itself(kept):
+    def change(cells, places):
+        del cells[places["00.3"] + 2 : places["00.4"]]  # the text between
+        merge(cells, places["00.3"], places["00.3"] + 2, places["00.3"] + kept)
+
+    marked = hand_in(change)
+    checks, exercises = find_checks(marked), find_exercises(marked)
+    assert sorted(checks) == ["00.1", "00.2", "00.3", "00.4"]
+    assert exercises["00.3"][0] == exercises["00.4"][0]
+    for number, (place, check) in checks.items():
+        assert place < check and f'"{number}", {exercises[number][1]})' in marked.cells[check].source
+    assert len({cell.id for cell in marked.cells}) == len(marked.cells)
+
+
+def test_an_answer_that_was_merged_with_its_question_stays():
+    def change(cells, places):
+        place = next(k for k, cell in enumerate(cells) if cell.get("id") == "answer-5")
+        cells[place].source += "\nWe agreed on nine."
+        merge(cells, place - 1, place, place - 1)
+
+    marked = hand_in(change)
+    assert marked.cells[find_open_ended(marked)[5] + 1].source.endswith("We agreed on nine.")
+
+
+@pytest.mark.parametrize(
+    "call, answer",
+    [
+        ('course.check("00.1", 5 / 6)', 5 / 6),
+        ("course.check('00.1', mine)", "mine"),
+        ('course.check( "00.1", round(number, 3) )  # (at last)', 0.833),
+        ('course.check(\n    "00.1",\n    number,\n)', 0.8333),
+        ('if number:\n    course.check("00.1", number);', 0.8333),
+        ('# course.check("00.1", number)\ncourse.check("00.1", None)', None),
+    ],
+)
+def test_what_the_check_was_given_is_what_the_grader_asks_for(call, answer):
+    def change(cells, places):
+        cells[places["00.1"]].source = f"number, mine = 0.8333, 'mine'\n{call}"
+
+    marked = hand_in(change)
+    (place,) = [k for k, cell in enumerate(marked.cells) if "course.check" in cell.source and "00.1" in cell.source]
+    namespace = {"course": SimpleNamespace(check=lambda *given: None)}
+    exec(marked.cells[place].source, namespace)
+    assert namespace["macro_f1_with_fear"] == answer
+    assert "macro_f1_with_fear)" in marked.cells[find_checks(marked)["00.1"][1]].source
+
+
+def test_a_check_of_another_notebook_gets_no_points():
+    marked = hand_in(lambda cells, places: cells.append(nbformat.v4.new_code_cell('course.check("01.1", 3)')))
+    assert sorted(find_checks(marked)) == ["00.1", "00.2", "00.3", "00.4"]
+
+
+@pytest.mark.parametrize(
+    "files, students, refused",
+    [
+        (["group/anna/0.ipynb", "group/ben/0.ipynb"], ["group-anna", "group-ben"], 0),
+        (["a b/0.ipynb", "a-b/0.ipynb", "c/0.ipynb"], ["a-b", "a-b", "c"], 2),
+        (["a b/0.ipynb", "a-b/1.ipynb"], ["a-b", "a-b"], 2),  # two people, though each has another notebook
+        (["😀/0.ipynb", "🎉/0.ipynb"], ["copy", "copy"], 2),
+        (["anna_0.ipynb", "0_anna.ipynb", "anna_1.ipynb"], ["anna", "anna", "anna"], 2),
+        (["Anna/0.ipynb", "anna_0.ipynb"], ["Anna", "anna"], 2),  # some systems tell no A from a
+        (["0 (1).ipynb", "0-1.ipynb"], ["1", "1"], 2),
+        (["anna/0.ipynb.txt", "ben/0.IPYNB", "carla/0.json", "dora_0.ipynb.json"], ["anna", "ben", "carla", "dora"], 0),
+        (["anna/0.ipynb", "anna/1.ipynb", "anna/0 (1).ipynb"], ["anna", "anna"], 0),  # the newest counts
+    ],
+)
+def test_no_copy_vanishes(files, students, refused, tmp_path):
+    for file in files:
+        number = re.search(r"[01]", file)[0]
+        path = tmp_path / file.replace(number, list_notebooks(f"0{number}")[0].stem, 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(make_notebook(f'course.check("0{number}.1", x)'), path.open("w"))
+    copies = read_copies(tmp_path)
+    assert sorted(copy.student for copy in copies) == students
+    problems = [copy for copy in copies if copy.problem]
+    assert len(problems) == refused
+    for copy in problems:
+        assert "rename one of" in copy.problem and str(copy.path.relative_to(tmp_path)) in copy.problem
+
+
+def test_what_only_looks_like_a_copy_gets_a_row(tmp_path):
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "00_start_here.html").write_text("<html>")
+    (tmp_path / "anna" / "notes.txt").write_text("none")
+    (tmp_path / "ben.ipynb").mkdir()
+    (copy,) = read_copies(tmp_path)
+    assert (copy.student, copy.notebook) == ("anna", "00_start_here")
+    assert copy.problem.startswith("cannot be read as a notebook")
+    older = tmp_path / "anna" / "00_start_here.ipynb"
+    nbformat.write(make_notebook('course.check("00.1", x)'), older.open("w"))
+    os.utime(older, (0, 0))
+    assert [(copy.path, copy.problem) for copy in read_copies(tmp_path)] == [(older, "")]
 
 
 def test_an_unknown_notebook_is_refused():

@@ -5,6 +5,7 @@ import re
 
 import nbformat
 import pytest
+import torch
 
 from helpers.course import exercises, trials
 from helpers.course.exercises import check_function
@@ -58,6 +59,8 @@ def take_two_steps(function, start: float) -> float | None:
         (lambda value: value, "Not yet: <lambda>, put to work, gives 1, expected 3. It does not move."),
         (lambda value: value + 2, "Not yet: <lambda>, put to work, gives 5, expected 3. Hint."),
         (lambda value: 1 / 0, "Not yet: <lambda>, put to work, raised ZeroDivisionError: division by zero"),
+        (lambda value: exit("enough"), "Not yet: <lambda>, put to work, raised SystemExit: enough"),
+        (lambda value: value + torch.ones((), requires_grad=True), "Correct."),
     ],
 )
 def test_a_function_is_judged_by_what_comes_of_putting_it_to_work(function, verdict, monkeypatch):
@@ -65,3 +68,45 @@ def test_a_function_is_judged_by_what_comes_of_putting_it_to_work(function, verd
     hints = [[1.0, "It does not move."]]
     settings = {"start": "Start.", "hint": "Hint.", "hints": hints, "trial": "take_two_steps"}
     assert check_function(function, [[[1.0], 3.0]], **settings) == verdict
+
+
+class Hostile:
+    """An answer that can neither be turned into a number nor be shown."""
+
+    def __float__(self):
+        raise KeyError("no number")
+
+    def __repr__(self):
+        raise RuntimeError("not to be shown")
+
+
+@pytest.mark.parametrize("with_gradients", [True, False])
+@pytest.mark.parametrize("number", ["00.3", "00.4", "02.4", "03.4", "07.2", "07.3", "07.4", "08.4"])
+def test_a_right_result_may_be_a_tensor(number, with_gradients):
+    cases = exercises.read_exercises()[number]["cases"]
+    results = {repr(arguments): torch.tensor(expected, dtype=torch.float64) for arguments, expected in cases}
+
+    def answer(*arguments):
+        return results[repr(list(arguments))].requires_grad_(with_gradients)
+
+    assert exercises.find_verdict(number, answer).startswith(exercises.RIGHT)
+
+
+def test_a_list_of_tensors_with_gradients_is_read():
+    verdict = check_function(lambda: [torch.tensor(1.0, requires_grad=True), 2], [([], [1, 2])], start="", hint="")
+    assert verdict == "Correct."
+
+
+@pytest.mark.parametrize(
+    "number, answer, verdict",
+    [
+        ("99.1", 1, "There is no exercise '99.1': give the number that stands in the notebook"),
+        ("00.1", float("nan"), "Not yet: this is nan, not a number"),
+        ("00.1", torch.tensor([1.0, 2.0]), "Not yet: a number is wanted here, not Tensor."),
+        ("00.1", Hostile(), "Not yet: a number is wanted here, not Hostile."),
+        ("00.3", lambda *texts: Hostile(), "Not yet: this answer cannot be checked (RuntimeError)."),
+    ],
+)
+def test_no_answer_ends_the_notebook(number, answer, verdict, capsys):
+    exercises.check(number, answer)
+    assert capsys.readouterr().out.startswith(verdict)

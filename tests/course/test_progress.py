@@ -55,6 +55,22 @@ def test_what_a_learner_prints_is_no_verdict(folder):
     assert read_states(folder)["00.1"] == "open"
 
 
+@pytest.mark.parametrize(
+    "source, printed, expected",
+    [
+        ('course.check("00.1", x)\ncourse.check("00.2", y)', "Not yet: 1.\nCorrect.\n", {"00.1": "not yet", "00.2": "right"}),
+        ('course.check("00.1", x)\ncourse.check("00.2", y)', "Correct.\n", {"00.1": "right"}),  # the second one failed
+        ('# course.check("00.1", x)\ncourse.check("00.2", y)', "Correct.\n", {"00.2": "right"}),
+        ("if True:\n    course.check(\n        '00.2', y)", "Correct.\n", {"00.2": "right"}),
+    ],
+    ids=["two", "one of two", "commented out", "indented"],
+)  # fmt: skip
+def test_each_check_of_a_cell_gets_its_own_verdict(source, printed, expected, tmp_path):
+    cell = nbformat.v4.new_code_cell(source, outputs=[nbformat.v4.new_output("stream", text=printed)])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{NAME}.ipynb")
+    assert read_states(tmp_path) == dict.fromkeys(("00.1", "00.2", "00.3", "00.4"), "open") | expected
+
+
 def test_the_next_is_the_first_that_does_not_pass(folder):
     for exercise in ("00.1", "00.2", "00.4"):
         answer(folder / f"{NAME}.ipynb", exercise, "Correct.")
@@ -84,11 +100,17 @@ def test_a_notebook_without_outputs_is_open(folder):
     assert "Run the notebook, and save it" in say_progress(read_progress(folder, folder / "runs"))[-1]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\udcff"], ids=range(4))
+@pytest.mark.parametrize("text", ["", "{", "[]", "\udcff", "[" * 100_000], ids=range(5))
 def test_a_broken_file_is_named_with_a_remedy(folder, text):
     (folder / f"{NAME}.ipynb").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DataError, match=f"{NAME}.ipynb is no notebook: restore it"):
         read_progress(folder, folder / "runs")
+
+
+def test_a_folder_under_a_notebook_s_name_is_named(tmp_path):
+    (tmp_path / f"{NAME}.ipynb").mkdir()
+    with pytest.raises(DataError, match=f"{NAME}.ipynb cannot be read"):
+        read_progress(tmp_path, tmp_path / "runs")
 
 
 def test_the_command_says_it_of_every_notebook(capsys, tmp_path, monkeypatch):
