@@ -40,7 +40,7 @@ def find_text_column(table: Table, wanted: str | None) -> str:
     found = next((column for name in TEXT_COLUMNS if (column := match_column(table, name))), None)
     if found is None:
         _refuse_missing_header(table)
-        raise DataError(f"{table.source} has no column 'text' (it has {_join(table.rows)}): set text_column=….")
+        raise DataError(f"{table.source} has no column 'text' (it has {join_names(table.rows)}): set text_column=….")
     return found
 
 
@@ -76,10 +76,10 @@ def _find_binary_columns(table: Table, text_column: str):
         _refuse_missing_header(table)
         example = shorten(",".join(map(str, [c for c in binary if c not in constant])), 70)
         example = example or (others[0] if len(others) == 1 else "…")
-        has = f"it has {_join(table.rows)}"
+        has = f"it has {join_names(table.rows)}"
         raise DataError(f"{table.source} has no column 'label' ({has}): name the labels, e.g. label_column={example}.")
     remedy = "label_column=… chooses others"
-    return binary, [f"Taken for labels, as all columns but the text hold 0 or 1: {_join(binary)}; {remedy}."]
+    return binary, [f"Taken for labels, as all columns but the text hold 0 or 1: {join_names(binary)}; {remedy}."]
 
 
 def is_binary(cells: pd.Series) -> bool:
@@ -100,7 +100,7 @@ def require_column(table: Table, name: str) -> str:
     found = match_column(table, name)
     if found is None:
         _refuse_missing_header(table)
-        raise DataError(f"{table.source} has no column {shorten(name, 40)!r}: it has {_join(table.rows)}.")
+        raise DataError(f"{table.source} has no column {shorten(name, 40)!r}: it has {join_names(table.rows)}.")
     return found
 
 
@@ -166,6 +166,6 @@ def check_cells(table: Table, column: str, *, whole: bool = True) -> None:
         raise DataError(f"{table.place(empty[0])}: {name!r} is empty ({count}): fill or delete them.")
 
 
-def _join(names) -> str:
+def join_names(names) -> str:
     """Return names for a message: on one line, and not more than fit there."""
     return textwrap.shorten(", ".join(shorten(name, 40) for name in names), 140, placeholder=" …")

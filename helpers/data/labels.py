@@ -14,7 +14,13 @@ from helpers.data.records import split_cell
 from helpers.data.tables import Table
 from helpers.exceptions import DataError, shorten
 
-UNANSWERED = ("NONE", "-1", "", "?")  # what stands where a label is kept secret, or is to be predicted
+UNANSWERED = (
+    "none",
+    "nan",
+    "-1",
+    "",
+    "?",
+)  # in any case; what stands where a label is kept secret, or is to be predicted
 MARK = "\0"  # begins the names of the columns that are made here: no file has such a name
 
 
@@ -32,8 +38,10 @@ class Labels:
 def is_unlabelled(table: Table, columns: list[str], known: set[str] = frozenset()) -> bool:
     """Return whether the table's label columns hold nothing but what stands for an unknown label: these rows are
     questions. `known` are the labels of train, where -1 may be one."""
-    unknown = [value for value in UNANSWERED if value not in known]
-    cells = table.rows[columns].fillna("").astype(str).apply(lambda column: column.str.strip().isin(unknown))
+    unknown = set(UNANSWERED) - {label.strip().lower() for label in known}
+    cells = (
+        table.rows[columns].fillna("").astype(str).apply(lambda column: column.str.strip().str.lower().isin(unknown))
+    )
     return bool(cells.all(axis=None))
 
 

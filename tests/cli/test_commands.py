@@ -135,7 +135,9 @@ def own_run(trained, tmp_path):
 def test_rows_that_were_set_aside_are_not_scored_once_the_file_has_changed(own_run, command, change):
     run, data = own_run
     write_csv(data, change(own_rows()))
-    says = "my.csv has changed since the run was trained: its test rows would be others, some of them learnt; restore it"
+    says = (
+        "my.csv has changed since the run was trained: its test rows would be others, some of them learnt; restore it"
+    )
     one_sentence(command("evaluate", "--run", run), says=says)
     status, out, _ = command("evaluate", "--run", run, "--split", "all")
     assert status == 0 and "Warning: my.csv has changed since the run was trained." in out
