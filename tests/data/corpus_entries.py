@@ -261,11 +261,34 @@ LISTS = {
     "numpy": [str(np.array(pair)) for pair in PAIRS], "sets": ["{'joy', 'love'}", "{'anger'}"], "tuples": [str(pair) for pair in PAIRS],
     "bare": ["[joy, love]", "[anger]"], "choices": [json.dumps({"choices": pair}) for pair in PAIRS],
     "some_choices": ['{"choices":["joy","love"]}', "anger"], "bars": ["joy|love", "anger"], "blanks_and_bars": ["joy | love", "anger"],
-    "semicolons": ["joy;love", "anger"],
+    "semicolons": ["joy;love", "anger"], "forms": ["joy;love;", "anger;"], "some_forms": ["joy; love ; ", "anger"],
+    "bars_before": ["|joy|love", "|anger"], "two_bars": ["joy||love", "anger"],
 }  # fmt: skip
 for name, cells in LISTS.items():
     add(f"labels_{name}.csv", quoted(cells), SEVERAL, notes=(CELLS,), predicted=40)
 add("labels_commas.csv", quoted(["joy, love", "joy", "love", "anger"]), {"anger": 10, "joy": 20, "love": 20})
+for name, mark in {
+    "slash": "/", "ampersand": " & ", "plus": " + ", "line": "\n", "wide_comma": "，", "listing_comma": "、",
+    "wide_semicolon": "；",
+}.items():  # fmt: skip
+    several, whole = [f"joy{mark}love", "joy", "love", "anger"], [f"joy{mark}love", "anger"]
+    add(f"labels_{name}.csv", quoted(several), {"anger": 10, "joy": 20, "love": 20}, notes=(CELLS,))
+    note = f"Labels such as {' '.join(whole[0].split())!r} are taken whole: if they are several labels, part them by ;."
+    add(f"labels_{name}_whole.csv", quoted(whole), {"anger": 20, whole[0]: 20}, notes=(note,))
+add(
+    "labels_comma_at_the_end.csv",
+    quoted(["joy, love, ", "joy, ", "love, ", "anger, "]),
+    {"anger": 10, "joy": 20, "love": 20},
+)
+add("labels_hashes_before.csv", quoted(["#joy#love", "#joy", "#love", "#anger"]), {"anger": 10, "joy": 20, "love": 20})
+add("labels_one_hash_each.csv", quoted(["#joy", "#anger"]), {"#joy": 20, "#anger": 20})
+add("labels_form_of_one.csv", quoted(["joy;", "anger"]), TWO)
+add(
+    "labels_nothing_between.csv",
+    quoted(["joy; ;love", "anger"]),
+    "labels_nothing_between.csv, row 2: 'label' is 'joy; ;love', with a label that is empty: fill or delete it.",
+    predicted=40,
+)
 add("labels_hashes.csv", quoted(["joy#love", "joy", "love", "anger"]), {"anger": 10, "joy": 20, "love": 20})
 add(
     "labels_numbers.tsv",
@@ -307,6 +330,45 @@ add(
     quoted(["[0, 0, 1]", "[0, 1, 0]"]),
     "labels_vector.csv, row 2: 'label' is '[0, 0, 1]', a label twice",
     predicted=40,
+)
+for name, cells in {"vector_of_two": ["[0, 1]", "[1, 0]"], "vector_of_blanks": ["0 1", "1 0"]}.items():
+    add(
+        f"labels_{name}.csv",
+        quoted(cells),
+        f"labels_{name}.csv: 'label' cannot be learnt, as every row has the labels 0, 1: "
+        "if it is a row of 0 and 1, give every label a column.",
+        predicted=40,
+    )
+add(
+    "labels_vector.parquet",
+    parquet(frame(label=[[float(i % 2), float(i % 2 == 0)] for i in range(40)])),
+    "labels_vector.parquet: 'label' cannot be learnt, as every row has the labels 0, 1: if it is",
+    predicted=40,
+)
+add(
+    "labels_with_one_in_all.csv",
+    quoted(["joy;love", "joy;anger"]),
+    {"anger": 20, "joy": 40, "love": 20},
+    notes=(CELLS, "Warning: 'joy' is 1 in all rows of train: nothing can be learnt of it."),
+)
+for name, part in {"null": None, "nan": float("nan"), "blank": " "}.items():
+    add(
+        f"labels_{name}_in_a_list.jsonl",
+        jsonl([{"text": t, "label": ["joy", part] if i else ["joy"]} for i, (t, _) in enumerate(ROWS)]),
+        f"labels_{name}_in_a_list.jsonl, row 2: 'label' is {['joy', part]!r}, with a label that is empty: fill or",
+        predicted=40,
+    )
+for name, cell in {"null": None, "nan": float("nan")}.items():
+    add(
+        f"labels_{name}_among_several.jsonl",
+        jsonl([{"text": t, "label": "joy;love" if i else cell} for i, (t, _) in enumerate(ROWS)]),
+        f"labels_{name}_among_several.jsonl, row 1: 'label' is empty: fill or delete it.",
+        predicted=40,
+    )
+add(
+    "labels_numbers_with_a_point.jsonl",
+    jsonl([{"text": t, "label": ["0,1", 1.0, "2"][i % 3]} for i, (t, _) in enumerate(ROWS[:39])]),
+    {"0": 13, "1": 26, "2": 13},
 )
 add(
     "labels_spans.jsonl",
