@@ -3,6 +3,7 @@ Every refusal is one sentence that names the file, the row and the remedy."""
 
 import re
 import textwrap
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -23,14 +24,19 @@ MAX_CHARACTERS = 1_000_000  # of one text; a longer one is a file that was read 
 
 
 def match_column(table: Table, name: str) -> str | None:
-    """Return the table's column called `name`; else the only one that differs in case or in blanks around it."""
+    """Return the table's column called `name`; else the only one that differs in case, in how its accents are
+    stored, or in blanks around it."""
     if name in table.rows:
         return name
     wanted = clean_name(name)
     if wanted in table.rows:
         return wanted
-    near = [column for column in table.rows if str(column).casefold() == wanted.casefold()]
+    near = [column for column in table.rows if _fold(str(column)) == _fold(wanted)]
     return near[0] if len(near) == 1 else None
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def find_text_column(table: Table, wanted: str | None) -> str:
@@ -50,12 +56,7 @@ def find_label_columns(table: Table, wanted, text_column: str, known: list[str] 
     if wanted is not None:
         if isinstance(wanted, str):
             wanted = [wanted] if match_column(table, wanted) else wanted.split(",")
-        found = [require_column(table, name) for name in wanted]
-        if text_column in found:
-            raise DataError(
-                f"{table.source}: {text_column!r} is text and label at once: set text_column, label_column."
-            )
-        return found, []
+        return _find_named_columns(table, list(wanted), text_column), []
     if is_from_prodigy(table) and "accept" in table.rows:
         return ["accept"], []
     usual = [*LABEL_COLUMNS, *([tuple(known)] if known else [])]
@@ -68,6 +69,19 @@ def find_label_columns(table: Table, wanted, text_column: str, known: list[str] 
     return matched[0], [note] if others and len(matched[0]) == 1 else []
 
 
+def _find_named_columns(table: Table, wanted: list[str], text_column: str) -> list[str]:
+    """Return the table's columns called as in `wanted`; refuse one that is named twice, or that holds the texts."""
+    if len(wanted) > 1 and "" in map(str.strip, wanted):
+        names = shorten(",".join(wanted), 60)
+        raise DataError(f"label_column={names!r} has a comma without a name beside it: delete the comma.")
+    found = [require_column(table, name) for name in wanted]
+    if twice := [name for name in found if found.count(name) > 1]:
+        raise DataError(f"label_column names {shorten(twice[0], 40)!r} twice: name each once.")
+    if text_column in found:
+        raise DataError(f"{table.source}: {text_column!r} is text and label at once: set text_column, label_column.")
+    return found
+
+
 def _find_binary_columns(table: Table, text_column: str):
     others = [c for c in table.rows if c != text_column and not str(c).startswith("Unnamed: ")]
     binary = [c for c in others if is_binary(table.rows[c])]
@@ -77,6 +91,9 @@ def _find_binary_columns(table: Table, text_column: str):
         example = shorten(",".join(map(str, [c for c in binary if c not in constant])), 70)
         example = example or (others[0] if len(others) == 1 else "…")
         has = f"it has {join_names(table.rows)}"
+        if any(match_column(table, name) == text_column for names in LABEL_COLUMNS for name in names):
+            name = shorten(text_column, 40)
+            raise DataError(f"{table.source}: {name!r} is named as the text: name the labels too, label_column=….")
         raise DataError(f"{table.source} has no column 'label' ({has}): name the labels, e.g. label_column={example}.")
     remedy = "label_column=… chooses others"
     return binary, [f"Taken for labels, as all columns but the text hold 0 or 1: {join_names(binary)}; {remedy}."]

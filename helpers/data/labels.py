@@ -185,9 +185,10 @@ def _key(name: str) -> str:
 
 
 def _note_near_names(counts: Counter) -> list[str]:
-    groups = defaultdict(list)
+    groups, looks = defaultdict(list), Counter(unicodedata.normalize("NFC", name) for name in counts)
     for name in sorted(counts):
-        groups[_key(name)].append(f"{ascii(shorten(name, 40)) if not name.isprintable() else repr(shorten(name, 40))}")
+        is_plain = name.isprintable() and looks[unicodedata.normalize("NFC", name)] == 1
+        groups[_key(name)].append((repr if is_plain else ascii)(shorten(name, 40)))
     near = [" and ".join(group) for group in groups.values() if len(group) > 1]
     if not near:
         return []

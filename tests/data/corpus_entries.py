@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from corpus_of_files import (
     ROWS,
     TWO,
     add,
+    damage,
     frame,
     hub_parquet,
     jsonl,
@@ -85,6 +87,39 @@ add(
 add("index.csv", frame().to_csv(), TWO)
 add("two_unnamed.csv", table([(t, label, "", "") for t, label in ROWS], head="text,label,,"), TWO)
 add("blank_line_first.csv", "\n" + table(), TWO)
+add(
+    "comma_in_a_name.csv",
+    "text;label (a, b)\n" + "".join(f"{t};{label}\n" for t, label in ROWS),
+    TWO,
+    options={"label_column": "label (a, b)"},
+    notes=("comma_in_a_name.csv is separated by semicolons.",),
+)
+add(
+    "comma_in_a_quoted_name.csv",
+    '"text, raw";label\n' + "".join(f"{t}, and more;{label}\n" for t, label in ROWS),
+    TWO,
+    options={"text_column": "text, raw"},
+    notes=("comma_in_a_quoted_name.csv is separated by semicolons.",),
+)
+add(
+    "semicolon_in_a_name.csv",
+    "text,label;b\n" + "".join(f"{t}; and more,{label}\n" for t, label in ROWS),
+    TWO,
+    options={"label_column": "label;b"},
+)
+for name, content, problem in (
+    ("really_packed.csv", pack(table()), "is packed by gzip: add .gz to its name."),
+    ("really_a_book.csv", workbook(), "is a zip archive, or a workbook: unpack it, or call it .xlsx."),
+    ("really_parquet.csv", parquet(), "is a parquet file: call it .parquet."),
+    ("really_wide.csv", table().encode("utf-16-le"), "is UTF-16, as Excel's Unicode text: save it again with"),
+    (
+        "pointer.csv",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n",
+        "is what Git LFS left in place",
+    ),
+    ("pointer.parquet", "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "is what Git LFS left"),
+):
+    add(name, content, f"{name} {problem}")
 add("sep_line.csv", "sep=;\r\n" + plain(separator=";"), TWO, notes=("sep_line.csv is separated by semicolons.",))
 add(
     "two_texts.csv",
@@ -519,6 +554,28 @@ add(
     options={"label_column": "mood"},
     predicted=40,
 )
+for name, columns, problem in (
+    ("twice", "joy,joy", "label_column names 'joy' twice: name each once."),
+    ("twice_in_another_case", "joy,JOY", "label_column names 'joy' twice: name each once."),
+    ("with_a_comma", "joy,", "label_column='joy,' has a comma without a name beside it: delete the comma."),
+):
+    rows = [(t, i % 2, (i + 1) % 2) for i, (t, _) in enumerate(ROWS)]
+    options = {"label_column": columns}
+    add(f"named_{name}.csv", table(rows, head="text,joy,anger"), problem, options=options, predicted=40)
+add(
+    "named_by_accents.csv",
+    table(head="text,\u00e9motion"),
+    TWO,
+    options={"label_column": "e\u0301motion"},
+    predicted=40,
+)
+add(
+    "named_text_is_the_label.csv",
+    table(),
+    "named_text_is_the_label.csv: 'label' is named as the text: name the labels too, label_column=….",
+    options={"text_column": "label"},
+    predicted=40,
+)
 add(
     "swapped.csv",
     "text,label\n" + "".join(f"{label},{t + ' and so on' * 4}\n" for t, label in ROWS),
@@ -546,6 +603,12 @@ add(
     labelled(["joy", "anger", "joy\u200b", "anger"]),
     {"anger": 20, "joy": 10, "joy\u200b": 10},
     notes=(f"{NEAR}'joy' and 'joy\\u200b'.",),
+)
+add(
+    "label_accents.csv",
+    labelled(["caf\u00e9", "anger", "cafe\u0301", "anger"]),
+    {"anger": 20, "caf\u00e9": 10, "cafe\u0301": 10},
+    notes=(f"{NEAR}'cafe\\u0301' and 'caf\\xe9'.",),
 )
 add("label_outer_blanks.csv", labelled(["joy ", "anger", "joy\u00a0", "anger"]), TWO)
 add("label_floats.csv", labelled(["0.0", "1.0"]), {"0": 20, "1": 20})
@@ -635,6 +698,15 @@ add(
     "two_sheets.xlsx has 2 sheets with rows (a, b): keep one sheet, or save the one you mean as .csv.",
 )
 add("no_rows.xlsx", workbook({"a": []}), "no_rows.xlsx has no rows")
+for name, rows in {"above": [[], [], HEAD, *ROWS], "between": [HEAD, [], [], *ROWS]}.items():
+    add(
+        f"blank_rows_{name}.xlsx",
+        workbook({"S": [*rows, [None, "joy"]]}),
+        f"blank_rows_{name}.xlsx, row 44: 'text' is empty",
+    )
+for part in ("xl/workbook.xml", "xl/worksheets/sheet1.xml", "xl/styles.xml"):
+    name = f"cut_{Path(part).stem}.xlsx"
+    add(name, damage(workbook(), part), f"{name} could not be read (")
 add("broken.xlsx", b"PK\x03\x04" + bytes(500), "broken.xlsx could not be read")
 add("empty_text.xlsx", workbook({"S": [HEAD, *ROWS, [None, "joy"]]}), "empty_text.xlsx, row 42: 'text' is empty")
 
