@@ -175,9 +175,7 @@ def _refuse_disguise(path: Path, kind: str) -> None:
         if start.startswith(mark) and not (own and mark.startswith(own)):
             raise DataError(f"{shorten(path.name)} {problem}.")
     first = start[:8]
-    if (
-        own is None and len(first) == 8 and not (any(first[::2]) and any(first[1::2]))
-    ):  # without a mark at its beginning
+    if own is None and len(first) == 8 and any(first[::2]) != any(first[1::2]):  # without a mark at its beginning
         raise DataError(
             f"{shorten(path.name)} is UTF-16, as Excel's Unicode text: save it again with the encoding UTF-8."
         )
