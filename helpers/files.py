@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 from helpers.exceptions import DiskError
 
@@ -124,6 +125,15 @@ def read_toml(path: Path) -> dict:
 
 def write_table(path: str | Path, table) -> Path:
     """Write a pandas `table` atomically as UTF-8 CSV without its index; return the path."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        write_rows(file, table)
     return Path(path)
+
+
+def write_rows(file, table, **options) -> None:
+    """Write a pandas `table` to the open text `file` as CSV without its index, from which the same cells are read.
+
+    Python 3.11 quotes a line end only if it is part of what ends its rows, and a carriage return in a text would cut the
+    row in two: so rows are made to end in both characters, and get the one that they shall have as they are written."""
+    rows = SimpleNamespace(write=lambda row: file.write(row.removesuffix("\r\n") + "\n"))
+    table.to_csv(rows, index=False, lineterminator="\r\n", **options)

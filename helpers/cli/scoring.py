@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.exceptions import DataError, SettingError
+from helpers.exceptions import DataError, SettingError, shorten
 
 if TYPE_CHECKING:  # imported where they are used, so that `--help` waits for none of them
     from helpers.data import LoadedData
@@ -54,13 +54,54 @@ def _load_to_score(predictor: "Predictor", run: Path, dataset: str | None, split
         columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
         seed = config.get("training", {}).get("seed", 0)  # the same rows are set aside as in training
         corpus = load_data(config["dataset_location"], seed=seed, **columns)
+        _check_unchanged(run, config["dataset_location"], split, corpus)
         rows = (
             concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
         )
     else:
         corpus = load_scored(dataset, predictor.label_names, multilabel=predictor.multilabel, split=split, **columns)
         rows = corpus.splits["test"]
+        corpus.notes.extend(_note_learnt_rows(run, dataset, len(rows)))
     return corpus, rows
+
+
+def _check_unchanged(run: Path, location: str, split: str, corpus: "LoadedData") -> None:
+    """Refuse rows that were set aside anew from data that changed after the training: some of them were learnt."""
+    from helpers.assets.find import find_data_version
+
+    before, now = _read_record(run).get("data"), find_data_version(location)
+    # A revision of the Hub is longer than a fingerprint: the two say nothing of one another.
+    if before is None or now is None or len(before) != len(now) or before == now:
+        return
+    name, carved = shorten(Path(location).name), "There is no " + ("" if split == "train" else f"{split} split")
+    if any(note.startswith(carved) for note in corpus.notes):
+        raise DataError(
+            f"{name} has changed since the run was trained: its {split} rows would be others, some of them learnt; "
+            "restore it, or name a file of its own with --dataset."
+        )
+    corpus.notes.append(f"Warning: {name} has changed since the run was trained.")
+
+
+def _note_learnt_rows(run: Path, dataset: str, count: int) -> list[str]:
+    """Return what to say if the `count` rows of `dataset`, whatever its name, are those that the run was trained with."""
+    from helpers.assets.find import find_data_version
+
+    record = _read_record(run)
+    tested = record.get("sizes", {}).get("test", count)
+    if count <= tested or record.get("data") is None or record["data"] != find_data_version(dataset):
+        return []
+    return [
+        f"Warning: {shorten(Path(dataset).name)} is what the run was trained with: most of these rows were learnt, and "
+        f"their scores mean nothing; evaluate without --dataset scores the {tested:,} test rows alone."
+    ]
+
+
+def _read_record(run: Path) -> dict:
+    """Return the record of a run, which may be named by its model's folder; {} where there is none."""
+    from helpers.files import read_json
+
+    found = next((path for path in (run / "metrics.json", run.parent / "metrics.json") if path.exists()), None)
+    return read_json(found) if found else {}
 
 
 def _in_the_models_order(rows, corpus: "LoadedData", predictor: "Predictor"):

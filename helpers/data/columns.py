@@ -3,6 +3,7 @@ Every refusal is one sentence that names the file, the row and the remedy."""
 
 import re
 import textwrap
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -23,14 +24,19 @@ MAX_CHARACTERS = 1_000_000  # of one text; a longer one is a file that was read 
 
 
 def match_column(table: Table, name: str) -> str | None:
-    """Return the table's column called `name`; else the only one that differs in case or in blanks around it."""
+    """Return the table's column called `name`; else the only one that differs in case, in how its accents are
+    stored, or in blanks around it."""
     if name in table.rows:
         return name
     wanted = clean_name(name)
     if wanted in table.rows:
         return wanted
-    near = [column for column in table.rows if str(column).casefold() == wanted.casefold()]
+    near = [column for column in table.rows if _fold(str(column)) == _fold(wanted)]
     return near[0] if len(near) == 1 else None
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def find_text_column(table: Table, wanted: str | None) -> str:
@@ -40,7 +46,7 @@ def find_text_column(table: Table, wanted: str | None) -> str:
     found = next((column for name in TEXT_COLUMNS if (column := match_column(table, name))), None)
     if found is None:
         _refuse_missing_header(table)
-        raise DataError(f"{table.source} has no column 'text' (it has {_join(table.rows)}): set text_column=….")
+        raise DataError(f"{table.source} has no column 'text' (it has {join_names(table.rows)}): set text_column=….")
     return found
 
 
@@ -50,12 +56,7 @@ def find_label_columns(table: Table, wanted, text_column: str, known: list[str] 
     if wanted is not None:
         if isinstance(wanted, str):
             wanted = [wanted] if match_column(table, wanted) else wanted.split(",")
-        found = [require_column(table, name) for name in wanted]
-        if text_column in found:
-            raise DataError(
-                f"{table.source}: {text_column!r} is text and label at once: set text_column, label_column."
-            )
-        return found, []
+        return _find_named_columns(table, list(wanted), text_column), []
     if is_from_prodigy(table) and "accept" in table.rows:
         return ["accept"], []
     usual = [*LABEL_COLUMNS, *([tuple(known)] if known else [])]
@@ -68,6 +69,19 @@ def find_label_columns(table: Table, wanted, text_column: str, known: list[str] 
     return matched[0], [note] if others and len(matched[0]) == 1 else []
 
 
+def _find_named_columns(table: Table, wanted: list[str], text_column: str) -> list[str]:
+    """Return the table's columns called as in `wanted`; refuse one that is named twice, or that holds the texts."""
+    if len(wanted) > 1 and "" in map(str.strip, wanted):
+        names = shorten(",".join(wanted), 60)
+        raise DataError(f"label_column={names!r} has a comma without a name beside it: delete the comma.")
+    found = [require_column(table, name) for name in wanted]
+    if twice := [name for name in found if found.count(name) > 1]:
+        raise DataError(f"label_column names {shorten(twice[0], 40)!r} twice: name each once.")
+    if text_column in found:
+        raise DataError(f"{table.source}: {text_column!r} is text and label at once: set text_column, label_column.")
+    return found
+
+
 def _find_binary_columns(table: Table, text_column: str):
     others = [c for c in table.rows if c != text_column and not str(c).startswith("Unnamed: ")]
     binary = [c for c in others if is_binary(table.rows[c])]
@@ -76,10 +90,13 @@ def _find_binary_columns(table: Table, text_column: str):
         _refuse_missing_header(table)
         example = shorten(",".join(map(str, [c for c in binary if c not in constant])), 70)
         example = example or (others[0] if len(others) == 1 else "…")
-        has = f"it has {_join(table.rows)}"
+        has = f"it has {join_names(table.rows)}"
+        if any(match_column(table, name) == text_column for names in LABEL_COLUMNS for name in names):
+            name = shorten(text_column, 40)
+            raise DataError(f"{table.source}: {name!r} is named as the text: name the labels too, label_column=….")
         raise DataError(f"{table.source} has no column 'label' ({has}): name the labels, e.g. label_column={example}.")
     remedy = "label_column=… chooses others"
-    return binary, [f"Taken for labels, as all columns but the text hold 0 or 1: {_join(binary)}; {remedy}."]
+    return binary, [f"Taken for labels, as all columns but the text hold 0 or 1: {join_names(binary)}; {remedy}."]
 
 
 def is_binary(cells: pd.Series) -> bool:
@@ -100,7 +117,7 @@ def require_column(table: Table, name: str) -> str:
     found = match_column(table, name)
     if found is None:
         _refuse_missing_header(table)
-        raise DataError(f"{table.source} has no column {shorten(name, 40)!r}: it has {_join(table.rows)}.")
+        raise DataError(f"{table.source} has no column {shorten(name, 40)!r}: it has {join_names(table.rows)}.")
     return found
 
 
@@ -166,6 +183,6 @@ def check_cells(table: Table, column: str, *, whole: bool = True) -> None:
         raise DataError(f"{table.place(empty[0])}: {name!r} is empty ({count}): fill or delete them.")
 
 
-def _join(names) -> str:
+def join_names(names) -> str:
     """Return names for a message: on one line, and not more than fit there."""
     return textwrap.shorten(", ".join(shorten(name, 40) for name in names), 140, placeholder=" …")

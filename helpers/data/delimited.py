@@ -16,11 +16,11 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from helpers.data.names import clean_name, name_columns
+from helpers.data.separators import SEPARATORS, find_separator
 from helpers.data.swallowed import Suspects
 from helpers.exceptions import DataError, shorten
 
 csv.field_size_limit(2**31 - 1)  # the default refuses texts of more than 131,072 characters
-SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 # Ways to quote, the likeliest first: RFC 4180; the same with a blank after the comma; \" for a quotation mark inside a
 # text; not at all, so that a quotation mark is a character like any other, as in GLUE's files.
 READINGS = {
@@ -81,7 +81,7 @@ def find_layout(path: Path) -> Layout:
     """Read a file to its end and return how it is written: the first of `READINGS` in which every row fits the header.
     Raises `DataError` with the first row that fits in none."""
     usual = "\t" if ".tsv" in path.name.lower()[-7:] else ","
-    separator, order = _find_separator(path, usual)
+    separator, order = _look_at(path, usual)
     first = None
     for reading in order:
         count = _count(path, separator, reading)
@@ -111,18 +111,13 @@ def _notes(path: Path, usual: str, separator: str, reading: str, count: Count) -
     return notes
 
 
-def _find_separator(path: Path, usual: str) -> tuple[str, list[str]]:
-    """Return what separates the cells of the first line (`usual`, if that is in it), and the readings to try in order."""
+def _look_at(path: Path, usual: str) -> tuple[str, list[str]]:
+    """Return what separates the cells of a file, by its first lines, and the readings to try in order."""
     with open_text(path) as file:
         lines = [line for line in itertools.islice((line[:100_000] for line in file), 20) if line.strip("\r\n")]
     if not lines:
         raise DataError(f"{shorten(path.name)} is empty: it needs a header line and rows.")
-    said = re.fullmatch(r'"?sep=(.)"?\s*', lines[0])
-    if said and said[1] in SEPARATORS:
-        return said[1], list(READINGS)
-    found = [s for s in SEPARATORS if s in lines[0] and (len(lines) == 1 or s in lines[1])]
-    separator = usual if usual in lines[0] or not found else max(found, key=lines[0].count)
-    order = list(READINGS)
+    separator, order = find_separator(lines, usual), list(READINGS)
     if f"{separator} " in lines[0]:  # a header such as "text, label"
         order[:2] = ["blanks", "quotes"]
     return separator, order

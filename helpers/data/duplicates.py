@@ -13,8 +13,9 @@ from scipy.sparse.csgraph import connected_components
 
 def normalise(text: str) -> str:
     """Return `text` without case, punctuation and extra spaces: what makes two texts duplicates of each other.
-    Letters, digits, combining marks and emoji stay."""
-    kept = [c if c.isalnum() or unicodedata.category(c) in ("So", "Mn", "Mc") else " " for c in text.casefold()]
+    Letters, digits, combining marks and emoji stay; é is one letter, also where it is stored as e and an accent."""
+    folded = unicodedata.normalize("NFC", text).casefold()
+    kept = [c if c.isalnum() or unicodedata.category(c) in ("So", "Mn", "Mc") else " " for c in folded]
     return " ".join("".join(kept).split()) or text.strip()
 
 

@@ -4,17 +4,22 @@ found out and said; whatever could mean two things is refused."""
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
+from helpers.data.cells import WHOLE_NUMBER, find_splitter, note_whole_names, split_cells
 from helpers.data.columns import BINARY, EMOTIONS, check_cells, is_from_prodigy
-from helpers.data.records import split_cell
 from helpers.data.tables import Table
 from helpers.exceptions import DataError, shorten
 
-UNANSWERED = ("NONE", "-1", "", "?")  # what stands where a label is kept secret, or is to be predicted
+UNANSWERED = (
+    "none",
+    "nan",
+    "-1",
+    "",
+    "?",
+)  # in any case; what stands where a label is kept secret, or is to be predicted
 MARK = "\0"  # begins the names of the columns that are made here: no file has such a name
 
 
@@ -32,8 +37,10 @@ class Labels:
 def is_unlabelled(table: Table, columns: list[str], known: set[str] = frozenset()) -> bool:
     """Return whether the table's label columns hold nothing but what stands for an unknown label: these rows are
     questions. `known` are the labels of train, where -1 may be one."""
-    unknown = [value for value in UNANSWERED if value not in known]
-    cells = table.rows[columns].fillna("").astype(str).apply(lambda column: column.str.strip().isin(unknown))
+    unknown = set(UNANSWERED) - {label.strip().lower() for label in known}
+    cells = (
+        table.rows[columns].fillna("").astype(str).apply(lambda column: column.str.strip().str.lower().isin(unknown))
+    )
     return bool(cells.all(axis=None))
 
 
@@ -53,10 +60,10 @@ def read_labels(
     if len(columns) > 1:
         return _read_binary(tables, columns)
     column, notes = columns[0], []
-    split = _find_splitter(tables, column, known)
+    split = find_splitter(tables, column, known)
     if split is None:
         return _read_single(tables, column, known)
-    lists = {name: _split_cells(table, column, split) for name, table in tables.items()}
+    lists = split_cells(tables, column, split)
     longest = max(len(cell) for cells in lists.values() for cell in cells)
     shortest = min(len(cell) for cells in lists.values() for cell in cells)
     if longest == shortest == 1 and not multilabel:
@@ -81,64 +88,18 @@ def _read_binary(tables: dict[str, Table], columns: list[str]) -> Labels:
             made[MARK + column] = values.map(BINARY)
         rows = table.rows.drop(columns=columns)
         table.rows = pd.concat([rows, pd.DataFrame(made, index=rows.index)], axis=1)
-        same = [column for column in columns if made[MARK + column].nunique() == 1]
-        if name == "train" and same:
-            value = made[MARK + same[0]].iloc[0]
-            notes.append(
-                f"Warning: {shorten(same[0], 40)!r} is {value} in all rows of train: nothing can be learnt of it."
-            )
+        if name == "train":
+            notes += _note_constant({column: made[MARK + column] for column in columns})
     return Labels(columns, [MARK + column for column in columns], True, notes + _note_near_names(Counter(columns)))
 
 
-def _find_splitter(tables: dict[str, Table], column: str, known: list[str] | None) -> Callable | None:
-    """Return what takes the labels of one cell apart, None where a cell holds one label."""
-    cells = pd.concat([table.rows[column] for table in tables.values()])
-    values = {cell.strip() for cell in cells if isinstance(cell, str)} - {""}
-    objects = [cell for cell in cells if isinstance(cell, list | dict) or hasattr(cell, "tolist")]
-    lists = [found for value in values if (found := split_cell(value)) is not None]
-    if objects or (values and (len(lists) == len(values) or any(len(found) > 1 for found in lists))):
-        return lambda cell: [cell.strip()] if (found := split_cell(cell)) is None and isinstance(cell, str) else found
-    separator = _find_separator(values, known)
-    return (lambda cell: [part.strip() for part in re.split(separator, str(cell).strip())]) if separator else None
-
-
-def _find_separator(values: set[str], known: list[str] | None) -> str | None:
-    """Return the pattern between labels, if some cells hold several: a bar or semicolon; a comma between numbers; a comma
-    or # if at least half of the parts are labels of other cells, too (so that "calm, at last" stays one label)."""
-    numbers = r"\d+(?:\s*,\s*\d+)*|\d+(?: +\d+)*"
-    if all(re.fullmatch(numbers, value) for value in values) and any(re.search(r"\d[ ,]", value) for value in values):
-        return r"\s*[, ]\s*"
-    for separator in "|;,#":
-        parts = {value: [part.strip() for part in value.split(separator)] for value in values}
-        several = {value: found for value, found in parts.items() if len(found) > 1}
-        if not several or not all(all(found) for found in several.values()):
-            continue
-        where = Counter(part for found in parts.values() for part in set(found))
-        pieces = {part for found in several.values() for part in found}
-        shared = [part for part in pieces if (part in known if known else where[part] > 1)]
-        if separator in "|;" or 2 * len(shared) >= len(pieces):
-            return re.escape(separator)
-    return None
-
-
-def _split_cells(table: Table, column: str, split: Callable) -> list[list[str]]:
-    """Return the labels of every row; refuse cells that cannot be taken apart."""
-    found, name = [], shorten(column, 40)
-    for row, cell in enumerate(table.rows[column]):
-        labels = split(cell) if cell is not None and str(cell).strip() else None
-        shown = shorten(repr(cell), 50)
-        if labels is None:
-            problem = (
-                "is empty: fill or delete it"
-                if cell is None or not str(cell).strip()
-                else f"is {shown}, no list of labels"
-            )
-            raise DataError(f"{table.place(row)}: {name!r} {problem}.")
-        if len(set(labels)) < len(labels):
-            remedy = "if it is a row of 0 and 1, give every label a column"
-            raise DataError(f"{table.place(row)}: {name!r} is {shown}, a label twice: {remedy}.")
-        found.append(labels)
-    return found
+def _note_constant(flags: dict[str, pd.Series]) -> list[str]:
+    """Return what to say of the first label that is 0, or 1, in all rows of train."""
+    same = [name for name, values in flags.items() if values.nunique() == 1]
+    if not same:
+        return []
+    value = flags[same[0]].iloc[0]
+    return [f"Warning: {shorten(same[0], 40)!r} is {value} in all rows of train: nothing can be learnt of it."]
 
 
 def _read_several(tables: dict[str, Table], column: str, lists: dict, known: list[str] | None) -> Labels:
@@ -146,14 +107,22 @@ def _read_several(tables: dict[str, Table], column: str, lists: dict, known: lis
     names = list(known) if known else sort_names(counts)
     if len(names) < 2:
         raise DataError(f"{next(iter(tables.values())).source}: {shorten(column, 40)!r} has fewer than two labels.")
+    if known is None and all(set(cell) == set(names) for cell in lists["train"]):
+        same = f"every row has the labels {shorten(', '.join(names), 60)}"
+        remedy = "if it is a row of 0 and 1, give every label a column"
+        raise DataError(f"{tables['train'].source}: {shorten(column, 40)!r} cannot be learnt, as {same}: {remedy}.")
+    notes = [
+        f"{shorten(column, 40)!r} holds several labels in a cell: several of the {len(names)} may be true of a text."
+    ]
     for split, table in tables.items():
         for row, cell in enumerate(lists[split]):
             _require_known(table, row, cell, names, by_model=known is not None)
         flags = {MARK + name: ["1" if name in cell else "0" for cell in lists[split]] for name in names}
         rows = table.rows.drop(columns=column)
         table.rows = pd.concat([rows, pd.DataFrame(flags, index=rows.index, dtype=str)], axis=1)
-    note = f"{shorten(column, 40)!r} holds several labels in a cell: several of the {len(names)} may be true of a text."
-    return Labels(names, [MARK + name for name in names], True, [note, *_note_near_names(counts)])
+        if split == "train" and known is None:
+            notes += _note_constant({name: table.rows[MARK + name] for name in names})
+    return Labels(names, [MARK + name for name in names], True, notes + _note_near_names(counts))
 
 
 def _read_single(tables: dict[str, Table], column: str, known: list[str] | None) -> Labels:
@@ -163,7 +132,7 @@ def _read_single(tables: dict[str, Table], column: str, known: list[str] | None)
         check_cells(table, column)
     cells = {name: table.rows[column].map(str).str.strip() for name, table in tables.items()}
     found = set().union(*(set(values) for values in cells.values()))
-    if all(re.fullmatch(r"-?\d+(\.0+)?", value) for value in found):  # 1.0 is 1, as a table with gaps writes it
+    if all(re.fullmatch(WHOLE_NUMBER, value) for value in found):
         cells = {name: values.str.replace(r"\.0+$", "", regex=True) for name, values in cells.items()}
     for name, table in tables.items():
         table.rows = table.rows.drop(columns=column).assign(**{MARK + column: cells[name]})
@@ -175,9 +144,8 @@ def _read_single(tables: dict[str, Table], column: str, known: list[str] | None)
         row = table.first(~cells[split].isin(set(counts)))
         if row is not None:
             _require_known(table, row, [cells[split].iloc[row]], list(counts), by_model=False)
-    whole = [name for name in counts if "," in name]
-    notes = [f"Labels such as {shorten(whole[0], 40)!r} are taken whole, commas included."] if whole else []
-    return Labels(sort_names(counts), [MARK + column], False, notes + _note_near_names(counts))
+    notes = note_whole_names(list(counts)) + _note_near_names(counts)
+    return Labels(sort_names(counts), [MARK + column], False, notes)
 
 
 def _check_counts(train: Table, column: str, cells: pd.Series, counts: Counter) -> None:
@@ -217,9 +185,10 @@ def _key(name: str) -> str:
 
 
 def _note_near_names(counts: Counter) -> list[str]:
-    groups = defaultdict(list)
+    groups, looks = defaultdict(list), Counter(unicodedata.normalize("NFC", name) for name in counts)
     for name in sorted(counts):
-        groups[_key(name)].append(f"{ascii(shorten(name, 40)) if not name.isprintable() else repr(shorten(name, 40))}")
+        is_plain = name.isprintable() and looks[unicodedata.normalize("NFC", name)] == 1
+        groups[_key(name)].append((repr if is_plain else ascii)(shorten(name, 40)))
     near = [" and ".join(group) for group in groups.values() if len(group) > 1]
     if not near:
         return []

@@ -26,7 +26,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Table], list[str]]:
     """Return the splits that a folder holds, and notes on names that had to be understood.
     Looked for are train.csv and its like, the Hub's data/train-00000-of-00001.parquet, and train/0000.parquet."""
     files, notes = find_files(folder)
-    return {split: _read_parts(found) for split, found in files.items()}, notes
+    return {split: read_parts(found) for split, found in files.items()}, notes
 
 
 def find_files(folder: Path, within: str = "") -> tuple[dict[str, list[Path]], list[str]]:
@@ -108,7 +108,8 @@ def _check_parts(shown: str, split: str, found: list[Path]) -> None:
         raise DataError(f"{shown} holds {names}: keep only one file for {split}.")
 
 
-def _read_parts(files: list[Path]) -> Table:
+def read_parts(files: list[Path]) -> Table:
+    """Return the rows of a split's `files`, in their order."""
     tables = [read_table(path) for path in files]
     if len(tables) == 1:
         return tables[0]

@@ -156,7 +156,7 @@ def read_parquet_pieces(file, piece_rows: int) -> Iterator[pd.DataFrame]:
 
 def split_cell(cell) -> list[str] | None:
     """Return the labels in a cell that is a list, or that is written as one: ['joy', 'love'], [0, 3], {"choices": […]};
-    None for a cell that is neither. Blanks are cut off."""
+    None for a cell that is neither. Blanks are cut off, and what is missing is ""."""
     if isinstance(cell, dict) and list(cell) == ["choices"]:
         cell = cell["choices"]
     if isinstance(cell, str):
@@ -165,7 +165,7 @@ def split_cell(cell) -> list[str] | None:
         cell = cell.tolist()
     if isinstance(cell, list | tuple | set):
         nested = any(isinstance(part, list | tuple | dict) for part in cell)
-        return None if nested else [str(part).strip() for part in cell]
+        return None if nested else ["" if part is None or part != part else str(part).strip() for part in cell]
     return None
 
 

@@ -22,6 +22,15 @@ SPLITS = ("train", "validation", "test")
 KINDS = ("csv", "tsv", "jsonl", "json", "parquet", "xlsx", "txt")
 MAX_COLUMNS = 1_000
 BOMB = "unpacks to more than 100 times its size, as no text does: check it."
+# What openpyxl raises for a workbook that is damaged inside, beside what is raised for other files.
+DAMAGED_BOOK = (SyntaxError, TypeError, AttributeError, LookupError)
+# What a file is that begins so, whatever its name says.
+DISGUISES = {
+    b"\x1f\x8b": "is packed by gzip: add .gz to its name",
+    b"PK\x03\x04": "is a zip archive, or a workbook: unpack it, or call it .xlsx",
+    b"PAR1\x15": "is a parquet file: call it .parquet",
+    b"version https://git-lfs": "is what Git LFS left in place of the file: fetch it by `git lfs pull`",
+}
 WHOLE = 1 << 40  # rows of one piece: more than any file has
 
 
@@ -82,6 +91,7 @@ def read_chunks(path: Path, chunk_rows: int) -> Iterator[Table]:
         known = ".csv, .tsv, .jsonl and .parquet files (also .gz), .json and .xlsx, not this"
         raise DataError(f"{source}: the course reads {known}: save it as one of them.")
     with _guarded(path):
+        _refuse_disguise(path, kind)
         notes, left_out, pieces = _open(path, kind, chunk_rows)
         for rows in pieces:
             if len(rows):
@@ -144,7 +154,7 @@ def _open_workbook(path: Path, chunk_rows: int):
     filled = [(n, row) for n, row in enumerate(sheet.iter_rows(values_only=True)) if any(c is not None for c in row)]
     start, header = filled[0]
     width = 1 + max(i for i, cell in enumerate(header) if cell is not None)
-    cells = ((n - start - 1, [_text_of(c) for c in (*row, *[None] * width)[:width]]) for n, row in filled[1:])
+    cells = ((n - 1, [_text_of(c) for c in (*row, *[None] * width)[:width]]) for n, row in filled[1:])
     blank = filled[-1][0] + 1 - start - len(filled)
     note = f"{shorten(path.name)}: the sheet {shorten(title, 40)!r} is read."
     columns = names.name_columns([_text_of(cell) for cell in header[:width]])
@@ -154,6 +164,21 @@ def _open_workbook(path: Path, chunk_rows: int):
 def _unpacked(path: Path):
     """Return a file that can be read in any order: the path, or what is packed in it, in memory."""
     return io.BytesIO(gzip.decompress(path.read_bytes())) if delimited.is_packed(path) else path
+
+
+def _refuse_disguise(path: Path, kind: str) -> None:
+    """Refuse a file that is none of its kind, and say what it is."""
+    with delimited.open_bytes(path) as file:
+        start = file.read(100)
+    own = {"xlsx": b"PK", "parquet": b"PAR1"}.get(kind)
+    for mark, problem in DISGUISES.items():
+        if start.startswith(mark) and not (own and mark.startswith(own)):
+            raise DataError(f"{shorten(path.name)} {problem}.")
+    first = start[:8]
+    if own is None and len(first) == 8 and any(first[::2]) != any(first[1::2]):  # without a mark at its beginning
+        raise DataError(
+            f"{shorten(path.name)} is UTF-16, as Excel's Unicode text: save it again with the encoding UTF-8."
+        )
 
 
 def _refuse_zip_bomb(path: Path) -> None:
@@ -172,7 +197,7 @@ def _text_of(cell) -> str:
 @contextlib.contextmanager
 def _guarded(path: Path) -> Iterator[None]:
     """Refuse a file that would fill the memory, and turn what the libraries raise while it is read into one sentence."""
-    name = shorten(path.name)
+    name, more = shorten(path.name), DAMAGED_BOOK if find_kind(path) == "xlsx" else ()
     try:
         if delimited.is_packed(path):
             _refuse_bomb(path)
@@ -185,7 +210,7 @@ def _guarded(path: Path) -> Iterator[None]:
         ) from error
     except PermissionError as error:
         raise DataError(f"{name} may not be read: ask for the right to read it, or copy it.") from error
-    except (pa.ArrowException, ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+    except (pa.ArrowException, ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, *more) as error:
         reason = shorten(str(error).strip().split("\n")[0], 80)
         raise DataError(f"{name} could not be read ({reason}): repair or export it again.") from error
 

@@ -12,7 +12,7 @@ from helpers.deploy.onnx_predictor import OnnxPredictor
 from helpers.deploy.predictor import Predictor
 from helpers.device import fast_matmul
 from helpers.exceptions import DataError, SettingError, shorten
-from helpers.files import atomic_path
+from helpers.files import atomic_path, write_rows
 from helpers.runs import ProgressBar
 
 CHUNK_ROWS = 10_000  # enough to find texts of like length, little enough to hold in memory
@@ -64,7 +64,7 @@ def predict_file(
             truncated += sum(prediction.truncated for prediction in found)
             values = [[p.label, p.confidence, *map(p.probabilities.get, predictor.label_names)] for p in found]
             table = pd.concat([table, pd.DataFrame(values, table.index, names)], axis=1)
-            table.to_csv(file, header=file.tell() == 0, index=False, lineterminator="\n", float_format="%.6f")
+            write_rows(file, table, header=file.tell() == 0, float_format="%.6f")
             bar.advance(f"{table.index[-1] + 1:,} rows")
     return FileReport(rows, blank, truncated, time.perf_counter() - start, notes)
 

@@ -27,6 +27,12 @@ def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]))
 
 
+def widen(flags: np.ndarray) -> np.ndarray:
+    """Return 0/1 `(rows, 1)` with an empty label beside the only one, all else as it is: scikit-learn takes a single column
+    for one label per text, and "not joy" for a second label."""
+    return np.hstack([flags, np.zeros_like(flags)]) if flags.ndim == 2 and flags.shape[1] == 1 else flags
+
+
 def compute_metrics(labels: np.ndarray, predictions: np.ndarray, label_names: list[str]) -> dict:
     """Return accuracy, precision, recall and F1 (macro, micro, weighted) and a dictionary `per_class`.
 
@@ -37,8 +43,9 @@ def compute_metrics(labels: np.ndarray, predictions: np.ndarray, label_names: li
     labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
     classes = np.arange(len(label_names))
     occurring = classes if labels.ndim == 2 else np.union1d(labels, predictions)
-    scores = partial(precision_recall_fscore_support, labels, predictions, zero_division=0.0)
-    metrics = {"accuracy": float(accuracy_score(labels, predictions))}
+    true, called = widen(labels), widen(predictions)
+    scores = partial(precision_recall_fscore_support, true, called, zero_division=0.0)
+    metrics = {"accuracy": float(accuracy_score(true, called))}
     for average in ("macro", "micro", "weighted"):
         found = zip(("precision", "recall", "f1"), scores(average=average, labels=occurring)[:3], strict=True)
         metrics |= {f"{name}_{average}": float(value) for name, value in found}

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, multilabel_confusion_matrix
 
 from helpers.evaluation.intervals import TAILS, resample_label_f1
-from helpers.evaluation.metrics import compute_metrics, per_class_table
+from helpers.evaluation.metrics import compute_metrics, per_class_table, widen
 
 
 def compute_multilabel_metrics(
@@ -22,13 +22,13 @@ def compute_multilabel_metrics(
     """
     labels, predictions = np.asarray(labels).astype(np.int64), np.asarray(predictions)
     metrics = compute_metrics(labels, predictions, label_names)
-    present = labels.any(axis=0)
+    present, true, called = labels.any(axis=0), widen(labels), widen(predictions)
     precision = average_precision_score(labels[:, present], probability[:, present]) if present.any() else 0.0
     wrong = float((labels != predictions).mean())
     return metrics | {
         "exact_match": metrics["accuracy"],
-        "f1_samples": float(f1_score(labels, predictions, average="samples", zero_division=1.0)),
-        "jaccard": float(jaccard_score(labels, predictions, average="samples", zero_division=1.0)),
+        "f1_samples": float(f1_score(true, called, average="samples", zero_division=1.0)),
+        "jaccard": float(jaccard_score(true, called, average="samples", zero_division=1.0)),
         "hamming_loss": wrong,
         "label_accuracy": 1 - wrong,
         "average_precision": float(precision),
@@ -69,7 +69,8 @@ def label_table(
 def count_label_confusions(labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
     """Return a row per label with the four cells of its own confusion matrix.
     The truth comes first: swapped, misses and false alarms change places, and nothing else shows it."""
-    cells = multilabel_confusion_matrix(np.asarray(labels).astype(int), predictions).reshape(-1, 4)
+    true, called = widen(np.asarray(labels).astype(int)), widen(np.asarray(predictions))
+    cells = multilabel_confusion_matrix(true, called, labels=range(len(label_names))).reshape(-1, 4)
     columns = ["rightly absent", "false alarm", "missed", "found"]
     return pd.DataFrame(cells, index=list(label_names), columns=columns)
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -117,6 +118,40 @@ def test_evaluate_on_another_file_with_fewer_labels(trained, command, tmp_path):
     (glad,) = [line.split() for line in out.splitlines() if line.startswith("glad")]
     assert glad[-1] == "30"
     assert float(glad[-2]) > 0.7
+
+
+@pytest.fixture
+def own_run(trained, tmp_path):
+    """A copy of the trained run, and of its data: the test may change both."""
+    run, data = tmp_path / "runs/cli/mine", tmp_path / "my.csv"
+    shutil.copytree(trained[0] / "runs/cli/my-tiny-seed0", run)
+    shutil.copy(trained[0] / "my.csv", data)
+    config = json.loads((run / "config.json").read_text()) | {"dataset_location": str(data)}
+    (run / "config.json").write_text(json.dumps(config))
+    return run, data
+
+
+@pytest.mark.parametrize("change", [lambda rows: rows[::-1], sorted, lambda rows: [*rows, ("glad3", "glad")]])
+def test_rows_that_were_set_aside_are_not_scored_once_the_file_has_changed(own_run, command, change):
+    run, data = own_run
+    write_csv(data, change(own_rows()))
+    says = (
+        "my.csv has changed since the run was trained: its test rows would be others, some of them learnt; restore it"
+    )
+    one_sentence(command("evaluate", "--run", run), says=says)
+    status, out, _ = command("evaluate", "--run", run, "--split", "all")
+    assert status == 0 and "Warning: my.csv has changed since the run was trained." in out
+
+
+@pytest.mark.parametrize("part", ["", "model"])
+def test_a_copy_of_what_was_learnt_is_told_from_other_data(own_run, command, tmp_path, part):
+    run, data = own_run
+    copy, columns = shutil.copy(data, tmp_path / "copy.csv"), ["--text-column", "message", "--label-column", "mood"]
+    said = command("evaluate", "--run", run / part, "--dataset", copy, *columns)[1]
+    assert "Scored: all 150 rows of copy.csv." in said
+    assert "Warning: copy.csv is what the run was trained with: most of these rows were learnt" in said
+    write_csv(copy, own_rows(90))
+    assert "Warning" not in command("evaluate", "--run", run / part, "--dataset", copy, *columns)[1]
 
 
 def test_predict_texts_given_as_arguments(trained, command):

@@ -1,5 +1,6 @@
 """Run folders, expected bands, exercise checks and progress: what a notebook writes and prints besides its model."""
 
+import csv
 import functools
 import json
 import os
@@ -210,6 +211,15 @@ def test_table_survives_commas_quotes_newlines_and_emoji(tmp_path):
     table = pd.DataFrame({"text": ['he said "no", twice', "two\nlines", "😀 naïve"], "confidence": [0.5, 0.25, 1.0]})
     path = files.write_table(tmp_path / "a.csv", table)
     pd.testing.assert_frame_equal(pd.read_csv(path), table)
+    assert path.read_bytes().startswith(b'text,confidence\n"he said ""no"", twice",0.5\n"two\nlines",0.25\n')
+
+
+def test_a_carriage_return_in_a_text_does_not_cut_its_row(tmp_path):
+    table = pd.DataFrame({"text": ["one\rtwo", "\r", "three\r\nfour\r\n", "five"], "label": ["a", "b", "c", "d"]})
+    path = files.write_table(tmp_path / "a.csv", table)
+    pd.testing.assert_frame_equal(pd.read_csv(path), table)
+    with open(path, newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["text", "label"], *table.to_numpy().tolist()]
 
 
 def test_figure_is_saved_as_the_same_png_each_time(tmp_path):

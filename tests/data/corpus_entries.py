@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from corpus_of_files import (
     ROWS,
     TWO,
     add,
+    damage,
     frame,
     hub_parquet,
     jsonl,
@@ -85,6 +87,39 @@ add(
 add("index.csv", frame().to_csv(), TWO)
 add("two_unnamed.csv", table([(t, label, "", "") for t, label in ROWS], head="text,label,,"), TWO)
 add("blank_line_first.csv", "\n" + table(), TWO)
+add(
+    "comma_in_a_name.csv",
+    "text;label (a, b)\n" + "".join(f"{t};{label}\n" for t, label in ROWS),
+    TWO,
+    options={"label_column": "label (a, b)"},
+    notes=("comma_in_a_name.csv is separated by semicolons.",),
+)
+add(
+    "comma_in_a_quoted_name.csv",
+    '"text, raw";label\n' + "".join(f"{t}, and more;{label}\n" for t, label in ROWS),
+    TWO,
+    options={"text_column": "text, raw"},
+    notes=("comma_in_a_quoted_name.csv is separated by semicolons.",),
+)
+add(
+    "semicolon_in_a_name.csv",
+    "text,label;b\n" + "".join(f"{t}; and more,{label}\n" for t, label in ROWS),
+    TWO,
+    options={"label_column": "label;b"},
+)
+for name, content, problem in (
+    ("really_packed.csv", pack(table()), "is packed by gzip: add .gz to its name."),
+    ("really_a_book.csv", workbook(), "is a zip archive, or a workbook: unpack it, or call it .xlsx."),
+    ("really_parquet.csv", parquet(), "is a parquet file: call it .parquet."),
+    ("really_wide.csv", table().encode("utf-16-le"), "is UTF-16, as Excel's Unicode text: save it again with"),
+    (
+        "pointer.csv",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n",
+        "is what Git LFS left in place",
+    ),
+    ("pointer.parquet", "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "is what Git LFS left"),
+):
+    add(name, content, f"{name} {problem}")
 add("sep_line.csv", "sep=;\r\n" + plain(separator=";"), TWO, notes=("sep_line.csv is separated by semicolons.",))
 add(
     "two_texts.csv",
@@ -261,11 +296,34 @@ LISTS = {
     "numpy": [str(np.array(pair)) for pair in PAIRS], "sets": ["{'joy', 'love'}", "{'anger'}"], "tuples": [str(pair) for pair in PAIRS],
     "bare": ["[joy, love]", "[anger]"], "choices": [json.dumps({"choices": pair}) for pair in PAIRS],
     "some_choices": ['{"choices":["joy","love"]}', "anger"], "bars": ["joy|love", "anger"], "blanks_and_bars": ["joy | love", "anger"],
-    "semicolons": ["joy;love", "anger"],
+    "semicolons": ["joy;love", "anger"], "forms": ["joy;love;", "anger;"], "some_forms": ["joy; love ; ", "anger"],
+    "bars_before": ["|joy|love", "|anger"], "two_bars": ["joy||love", "anger"],
 }  # fmt: skip
 for name, cells in LISTS.items():
     add(f"labels_{name}.csv", quoted(cells), SEVERAL, notes=(CELLS,), predicted=40)
 add("labels_commas.csv", quoted(["joy, love", "joy", "love", "anger"]), {"anger": 10, "joy": 20, "love": 20})
+for name, mark in {
+    "slash": "/", "ampersand": " & ", "plus": " + ", "line": "\n", "wide_comma": "，", "listing_comma": "、",
+    "wide_semicolon": "；",
+}.items():  # fmt: skip
+    several, whole = [f"joy{mark}love", "joy", "love", "anger"], [f"joy{mark}love", "anger"]
+    add(f"labels_{name}.csv", quoted(several), {"anger": 10, "joy": 20, "love": 20}, notes=(CELLS,))
+    note = f"Labels such as {' '.join(whole[0].split())!r} are taken whole: if they are several labels, part them by ;."
+    add(f"labels_{name}_whole.csv", quoted(whole), {"anger": 20, whole[0]: 20}, notes=(note,))
+add(
+    "labels_comma_at_the_end.csv",
+    quoted(["joy, love, ", "joy, ", "love, ", "anger, "]),
+    {"anger": 10, "joy": 20, "love": 20},
+)
+add("labels_hashes_before.csv", quoted(["#joy#love", "#joy", "#love", "#anger"]), {"anger": 10, "joy": 20, "love": 20})
+add("labels_one_hash_each.csv", quoted(["#joy", "#anger"]), {"#joy": 20, "#anger": 20})
+add("labels_form_of_one.csv", quoted(["joy;", "anger"]), TWO)
+add(
+    "labels_nothing_between.csv",
+    quoted(["joy; ;love", "anger"]),
+    "labels_nothing_between.csv, row 2: 'label' is 'joy; ;love', with a label that is empty: fill or delete it.",
+    predicted=40,
+)
 add("labels_hashes.csv", quoted(["joy#love", "joy", "love", "anger"]), {"anger": 10, "joy": 20, "love": 20})
 add(
     "labels_numbers.tsv",
@@ -307,6 +365,45 @@ add(
     quoted(["[0, 0, 1]", "[0, 1, 0]"]),
     "labels_vector.csv, row 2: 'label' is '[0, 0, 1]', a label twice",
     predicted=40,
+)
+for name, cells in {"vector_of_two": ["[0, 1]", "[1, 0]"], "vector_of_blanks": ["0 1", "1 0"]}.items():
+    add(
+        f"labels_{name}.csv",
+        quoted(cells),
+        f"labels_{name}.csv: 'label' cannot be learnt, as every row has the labels 0, 1: "
+        "if it is a row of 0 and 1, give every label a column.",
+        predicted=40,
+    )
+add(
+    "labels_vector.parquet",
+    parquet(frame(label=[[float(i % 2), float(i % 2 == 0)] for i in range(40)])),
+    "labels_vector.parquet: 'label' cannot be learnt, as every row has the labels 0, 1: if it is",
+    predicted=40,
+)
+add(
+    "labels_with_one_in_all.csv",
+    quoted(["joy;love", "joy;anger"]),
+    {"anger": 20, "joy": 40, "love": 20},
+    notes=(CELLS, "Warning: 'joy' is 1 in all rows of train: nothing can be learnt of it."),
+)
+for name, part in {"null": None, "nan": float("nan"), "blank": " "}.items():
+    add(
+        f"labels_{name}_in_a_list.jsonl",
+        jsonl([{"text": t, "label": ["joy", part] if i else ["joy"]} for i, (t, _) in enumerate(ROWS)]),
+        f"labels_{name}_in_a_list.jsonl, row 2: 'label' is {['joy', part]!r}, with a label that is empty: fill or",
+        predicted=40,
+    )
+for name, cell in {"null": None, "nan": float("nan")}.items():
+    add(
+        f"labels_{name}_among_several.jsonl",
+        jsonl([{"text": t, "label": "joy;love" if i else cell} for i, (t, _) in enumerate(ROWS)]),
+        f"labels_{name}_among_several.jsonl, row 1: 'label' is empty: fill or delete it.",
+        predicted=40,
+    )
+add(
+    "labels_numbers_with_a_point.jsonl",
+    jsonl([{"text": t, "label": ["0,1", 1.0, "2"][i % 3]} for i, (t, _) in enumerate(ROWS[:39])]),
+    {"0": 13, "1": 26, "2": 13},
 )
 add(
     "labels_spans.jsonl",
@@ -457,6 +554,28 @@ add(
     options={"label_column": "mood"},
     predicted=40,
 )
+for name, columns, problem in (
+    ("twice", "joy,joy", "label_column names 'joy' twice: name each once."),
+    ("twice_in_another_case", "joy,JOY", "label_column names 'joy' twice: name each once."),
+    ("with_a_comma", "joy,", "label_column='joy,' has a comma without a name beside it: delete the comma."),
+):
+    rows = [(t, i % 2, (i + 1) % 2) for i, (t, _) in enumerate(ROWS)]
+    options = {"label_column": columns}
+    add(f"named_{name}.csv", table(rows, head="text,joy,anger"), problem, options=options, predicted=40)
+add(
+    "named_by_accents.csv",
+    table(head="text,\u00e9motion"),
+    TWO,
+    options={"label_column": "e\u0301motion"},
+    predicted=40,
+)
+add(
+    "named_text_is_the_label.csv",
+    table(),
+    "named_text_is_the_label.csv: 'label' is named as the text: name the labels too, label_column=….",
+    options={"text_column": "label"},
+    predicted=40,
+)
 add(
     "swapped.csv",
     "text,label\n" + "".join(f"{label},{t + ' and so on' * 4}\n" for t, label in ROWS),
@@ -484,6 +603,12 @@ add(
     labelled(["joy", "anger", "joy\u200b", "anger"]),
     {"anger": 20, "joy": 10, "joy\u200b": 10},
     notes=(f"{NEAR}'joy' and 'joy\\u200b'.",),
+)
+add(
+    "label_accents.csv",
+    labelled(["caf\u00e9", "anger", "cafe\u0301", "anger"]),
+    {"anger": 20, "caf\u00e9": 10, "cafe\u0301": 10},
+    notes=(f"{NEAR}'cafe\\u0301' and 'caf\\xe9'.",),
 )
 add("label_outer_blanks.csv", labelled(["joy ", "anger", "joy\u00a0", "anger"]), TWO)
 add("label_floats.csv", labelled(["0.0", "1.0"]), {"0": 20, "1": 20})
@@ -573,6 +698,15 @@ add(
     "two_sheets.xlsx has 2 sheets with rows (a, b): keep one sheet, or save the one you mean as .csv.",
 )
 add("no_rows.xlsx", workbook({"a": []}), "no_rows.xlsx has no rows")
+for name, rows in {"above": [[], [], HEAD, *ROWS], "between": [HEAD, [], [], *ROWS]}.items():
+    add(
+        f"blank_rows_{name}.xlsx",
+        workbook({"S": [*rows, [None, "joy"]]}),
+        f"blank_rows_{name}.xlsx, row 44: 'text' is empty",
+    )
+for part in ("xl/workbook.xml", "xl/worksheets/sheet1.xml", "xl/styles.xml"):
+    name = f"cut_{Path(part).stem}.xlsx"
+    add(name, damage(workbook(), part), f"{name} could not be read (")
 add("broken.xlsx", b"PK\x03\x04" + bytes(500), "broken.xlsx could not be read")
 add("empty_text.xlsx", workbook({"S": [HEAD, *ROWS, [None, "joy"]]}), "empty_text.xlsx, row 42: 'text' is empty")
 

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -115,6 +116,16 @@ def workbook(sheets: dict[str, list[list]] | None = None) -> bytes:
         for row in rows:
             sheet.append(row)
     book.save(buffer)
+    return buffer.getvalue()
+
+
+def damage(book: bytes, part: str) -> bytes:
+    """Return a workbook of which one part ends in its middle, in a whole archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, content[: len(content) // 2] if name == part else content)
     return buffer.getvalue()
 
 

@@ -37,6 +37,11 @@ def test_parts_are_found_in_whole_words_only():
     assert find_parts(["Fine!", "a film", "unheard of"], ["a fine film", "fine, a film", "define"]) == [[0, 1], [1], []]
 
 
+def test_an_accent_is_the_same_however_it_is_stored():
+    assert normalise("Cafe\u0301 d'e\u0301te\u0301!") == normalise("caf\u00e9 d'\u00e9t\u00e9")
+    assert share_of_parts(["cafe\u0301"], ["un caf\u00e9"]) == 1
+
+
 def test_texts_that_are_part_of_another_are_counted():
     assert share_of_parts(["Fine!", "a film", "unheard of", "film"], ["a fine film", "define"]) == 0.5
 

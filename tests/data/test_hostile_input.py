@@ -118,7 +118,7 @@ REFUSED = {
     "utf16.csv": (as_csv().decode().encode("utf-16"), "is not UTF-8"),
     "utf32.csv": (as_csv().decode().encode("utf-32"), "is not UTF-8"),
     "picture.csv": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20, "is not UTF-8"),
-    "workbook.csv": (b"PK\x03\x04" + bytes(range(256)) * 20, "is not UTF-8"),
+    "workbook.csv": (b"PK\x03\x04" + bytes(range(256)) * 20, "is a zip archive, or a workbook: unpack it"),
     "open_quote.csv": (replaced('number 20 about things"', "number 20 about things"), "row 22: a quotation mark is not"),
     "ten_megabytes.csv": (as_csv([("x" * 10_000_000, "a"), *ROWS]), "row 2: 'text' has 10,000,000 characters"),
     "ten_megabytes_of_words.csv": (as_csv([("x " * 5_000_000, "a"), *ROWS]), "row 2: 'text' has 10,000,000 char"),

@@ -76,6 +76,58 @@ def test_other_datasets_ask_nothing(tmp_path, folder):
     assert read_questions(folder, NAMES) is None
 
 
+def test_a_test_file_with_labels_in_cells_asks_nothing(tmp_path):
+    rows = [[f"text {i}", ["joy;love", "love", "joy"][i % 3]] for i in range(30)]
+    write_csv(tmp_path / "train.csv", rows, ["text", "mood"])
+    write_csv(tmp_path / "test.csv", rows[:6], ["text", "mood"])
+    assert read_questions(tmp_path, ["joy", "love"]) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "end"),
+    [
+        ("id,Tweet,joy,love", ",NONE,NONE"),
+        (" ID ,tweet,Joy,love", ",none,nan"),
+        ("ID,Tweet", ""),
+        ("id,review_text,joy,love", ",None,"),
+        ("id,comment_text", ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["test.csv", "test.tsv"])
+def test_questions_are_found_however_the_test_file_calls_its_columns(tmp_path, header, end, name):
+    lines = [header, f"007,one{end}", f"008,{end}"]
+    text = "\n".join(lines).replace(",", "\t" if name.endswith("tsv") else ",")
+    (tmp_path / name).write_text(text)
+    questions = read_questions(tmp_path, ["joy", "love"])
+    assert (questions.ids, questions.texts, questions.source) == (["007", "008"], ["one", ""], name)
+    path = write_submission(tmp_path / "submission.csv", questions, np.ones((2, 2)), ["joy", "love"])
+    column = header.split(",")[0].strip()
+    assert path.read_text() == f"{column},joy,love\n007,1,1\n008,1,1\n"
+    (tmp_path / "sample_submission.csv").write_text(f"{column},joy,love\n007,0,0\n008,0,0\n")
+    assert check_like_sample(path, tmp_path / "sample_submission.csv").startswith("Like sample_submission.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("number,comment_text", r"no column 'ID' \(it has number, comment_text\): .*: add one, or take the file out"),
+        ("ID,one,two", r"no column 'text' \(it has ID, one, two\): call its texts so"),
+    ],
+)
+def test_a_test_file_that_cannot_be_answered_is_refused(tmp_path, header, message):
+    write_csv(tmp_path / "test.csv", [["1", "a", "b"][: header.count(",") + 1]], header.split(","))
+    with pytest.raises(DataError, match=message):
+        read_questions(tmp_path, ["joy", "love"])
+
+
+def test_an_id_with_a_carriage_return_is_answered(tmp_path):
+    write_csv(tmp_path / "test.csv", [["a\r1", "text"], ["b", "text"]], ["ID", "Tweet"])
+    questions = read_questions(tmp_path, ["joy", "love"])
+    assert questions.ids == ["a\r1", "b"]
+    path = write_submission(tmp_path / "submission.csv", questions, np.ones((2, 2)), ["joy", "love"])
+    assert check_submission(path, questions, ["joy", "love"]).startswith("submission.csv: 2 rows")
+
+
 def test_half_labelled_tests_are_refused_with_the_row(folder):
     rows = test_rows()
     rows[0][2:] = [0] * 11

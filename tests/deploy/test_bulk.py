@@ -78,6 +78,14 @@ def test_every_row_comes_back_in_its_place_with_what_predict_says(predictor, tmp
     assert report.truncated > 0
 
 
+def test_a_carriage_return_in_a_text_does_not_cut_its_row(predictor, tmp_path):
+    rows = [("1", "calm1 one\rtwo", "x"), ("2", "glad1", "y"), ("3", "three\r\nfour", "z")]
+    source, target = write_rows(tmp_path / "in.jsonl", rows), tmp_path / "out.csv"
+    predict_file(predictor, source, target, text_column="message", chunk_rows=2)
+    with open(target, newline="", encoding="utf-8") as file:
+        assert [tuple(row[:3]) for row in csv.reader(file)] == [("id", "message", "note"), *rows]
+
+
 @pytest.mark.parametrize("chunk_rows", [1, 8, 24, 25, 1000])
 def test_where_a_piece_ends_makes_no_difference(predictor, tmp_path, chunk_rows):
     source = write_rows(tmp_path / "in.csv", some_rows())

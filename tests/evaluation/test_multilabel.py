@@ -9,6 +9,7 @@ from helpers.evaluation.multilabel import (
     label_table,
     trivial_predictions,
 )
+from helpers.evaluation.scores import score
 
 NAMES = ["a", "b"]
 LABELS = np.array([[1, 1], [1, 0], [0, 0], [0, 1]])
@@ -24,6 +25,17 @@ def test_metrics_by_hand():
     assert metrics["f1_samples"] == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
     assert metrics["f1_macro"] == pytest.approx((4 / 5 + 0) / 2)
     assert metrics["average_precision"] == pytest.approx((1.0 + (1 / 1 + 2 / 3) / 2) / 2)
+
+
+def test_one_label_alone_is_scored_as_that_label():
+    labels, called, scores = LABELS[:, :1], np.array([[1], [0], [1], [0]]), SCORES[:, :1]
+    metrics = compute_multilabel_metrics(labels, called, scores, ["a"])
+    assert metrics["per_class"]["a"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert [metrics[f"f1_{kind}"] for kind in ("macro", "micro", "weighted")] == [0.5] * 3
+    assert (metrics["accuracy"], metrics["jaccard"]) == (0.5, 0.5)
+    assert label_table(labels, called, scores, ["a"], samples=50).loc["a", "f1"] == 0.5
+    assert count_label_confusions(labels, called, ["a"]).loc["a"].tolist() == [1, 1, 1, 1]
+    assert score(labels, scores, ["a"]).metrics["per_class"]["a"]["support"] == 2
 
 
 def test_a_label_that_never_occurs_counts_zero_in_f1_and_not_in_average_precision():
