@@ -26,6 +26,7 @@ def save(
         return saving.save(
             model, tokenizer, folder, max_length=max_length, thresholds=thresholds, temperature=temperature
         )
+    saving.require_model_folder(folder, tokenizer)
     config, adapted = model.config, hasattr(model.backbone, "peft_config")
     config.writing = {"before": model.prompt.before, "after": model.prompt.after, "temperature": float(temperature)}
     config.text_max_length = max_length or getattr(config, "text_max_length", None)

@@ -24,6 +24,7 @@ from helpers.models.batches import encode_split
 from helpers.models.classifier import pooling_of
 from helpers.models.origins import load_tokenizer
 from helpers.models.pretrained import HEADS, load_classifier
+from helpers.models.saving import require_model_folder
 from helpers.runs import complete_run, is_main_process, metrics_record
 from helpers.training.config import TrainingConfig, TrainingResult, pick_settings
 from helpers.training.loop import fit
@@ -106,6 +107,8 @@ def train_run(
     needs to find the same rows again (text_column, label_column).
     """
     tokenizer = load_tokenizer(recipe.model, revision=recipe.revision)
+    if save_model:  # found out before hours of work
+        require_model_folder(run_folder / "model", tokenizer)
     if recipe.method in WRITING:
         read_as_text(tokenizer)
     encoded = {name: encode_split(corpus.splits[name], tokenizer, recipe.max_length) for name in SPLITS}

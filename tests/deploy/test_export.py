@@ -155,11 +155,23 @@ def test_a_damaged_export_is_refused_in_a_sentence(name, places, tmp_path):
         OnnxPredictor.load(tmp_path / "copy")
 
 
-def test_a_folder_with_other_things_is_not_replaced(places, tmp_path):
+@pytest.mark.parametrize("inside", [False, True], ids=["a folder", "a folder with an onnx folder"])
+def test_a_folder_with_other_things_is_not_replaced(inside, places, tmp_path):
+    (tmp_path / "onnx" if inside else tmp_path).mkdir(exist_ok=True)
     (tmp_path / "letters.txt").write_text("dear")
-    with pytest.raises(SettingError, match="holds other things"):
+    with pytest.raises(SettingError, match=r"holds other things \(letters.txt\)"):
         export_onnx(places[0], tmp_path)
     assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+def test_an_export_replaces_an_earlier_one_never_the_model_itself(places, tmp_path):
+    shutil.copytree(places[1], tmp_path / "export")
+    export_onnx(places[0], tmp_path / "export", texts=TEXTS[:3])
+    assert not (tmp_path / "export" / SMALL).exists()
+    shutil.copytree(places[0] / "model", tmp_path / "model")
+    (tmp_path / "model/onnx").mkdir()  # as repositories of the Hub have one
+    with pytest.raises(SettingError, match=r"holds other things \(model.safetensors\)"):
+        export_onnx(tmp_path / "model", tmp_path / "model")
 
 
 def test_an_export_whose_answers_differ_is_not_kept(places, tmp_path, monkeypatch):

@@ -59,6 +59,17 @@ def test_what_was_trained_comes_back_with_the_same_scores_and_answers(decoder, m
     assert loaded.prompt == writer.prompt
 
 
+@pytest.mark.parametrize("method", ["generate", "generate-full"])
+def test_a_writer_replaces_an_earlier_one_and_nothing_else(method, decoder, tmp_path):
+    tokenizer = load_tokenizer(decoder)
+    for kind in ("generate-full", method, method):
+        save(load_writer(str(decoder), LABELS, method=kind, device=FP32, rank=4), tokenizer, tmp_path / "model")
+    (tmp_path / "model/notes.txt").write_text("dear")
+    with pytest.raises(SettingError, match=r"holds other things \(notes.txt\)"):
+        save(load_writer(str(decoder), LABELS, method=method, device=FP32, rank=4), tokenizer, tmp_path / "model")
+    assert (tmp_path / "model/notes.txt").read_text() == "dear"
+
+
 def test_training_changes_what_the_method_says_and_begins_where_the_decoder_was(decoder):
     untrained = {m: load_writer(str(decoder), LABELS, method=m, device=FP32) for m in ("generate", "generate-full")}
     encoded = encode_texts(TEXTS, read_as_text(load_tokenizer(decoder)), 64)
