@@ -9,8 +9,8 @@ from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
 from helpers.exceptions import AssetError, SettingError
 from helpers.generation.answers import make_answers
-from helpers.generation.prompts import Prompt, read_as_text
-from helpers.generation.writer import LabelWriter
+from helpers.generation.prompts import Prompt, make_prompt, read_as_text
+from helpers.generation.writer import LabelWriter, require_room
 from helpers.models import heads
 from helpers.models.adapters import LARGE, keep_training_in_fp32, list_linear_layers, quiet_peft
 from helpers.models.classifier import count_parameters, prepare
@@ -143,5 +143,8 @@ def plan_labels(
     if method not in WRITING:
         return heads.plan_labels(model, names, multilabel=multilabel, pooling=pooling, revision=revision)
     require_decoder(find_origin(model, revision=revision))
-    make_answers(load_tokenizer(model, revision=revision), names, multilabel=multilabel)  # refuses what it cannot write
+    tokenizer = load_tokenizer(model, revision=revision)
+    answers = make_answers(tokenizer, names, multilabel=multilabel)  # refuses what it cannot write
+    ends = make_prompt(tokenizer, names, multilabel=multilabel).encode_ends(tokenizer)
+    require_room(tokenizer.model_max_length, *ends, answers)
     return heads.LabelPlan(names, "new", f"{model} learns to write {len(names)} labels.")

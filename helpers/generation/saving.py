@@ -59,9 +59,10 @@ def load(model: str | Path, *, revision: str | None = None, device: Device | Non
     writer.temperature = config["writing"].get("temperature", 1.0)
     for name in ("text_max_length", "thresholds", "base_model", "base_revision"):
         setattr(writer.config, name, config.get(name))
+    max_length = config.get("text_max_length") or 512
     settings = {
         "label_names": list(writer.answers.names), "multilabel": several, "pooling": "native",
-        "max_length": config.get("text_max_length") or 512, "thresholds": config.get("thresholds"),
+        "max_length": min(max_length, writer.room or max_length), "thresholds": config.get("thresholds"),
         "four_bit": is_four_bit(writer),
     }  # fmt: skip
     return writer.eval(), read_as_text(tokenizer), settings
