@@ -175,12 +175,14 @@ def test_rows_keep_their_places_when_texts_fail(monkeypatch):
         return generate(input_ids=input_ids, **how)
 
     monkeypatch.setattr(writer.backbone, "generate", fail_on_one)
-    given = [*texts[:2], "", *texts[2:], None]
+    given = [*texts[:2], "", *texts[2:], None, "half \ud83d an emoji"]
     answers = write_answers(writer, given, tokenizer, batch_size=3, device=FP32)
     assert len(answers) == len(given)
-    assert answers[2].error == "Text 3 is empty." and answers[-1].error == "Text 10 is None."
+    said = [answers[row].error for row in (2, -2, -1)]
+    assert said[:2] == ["Text 3 is empty: give some words.", "Text 10 is None: give some words."]
+    assert said[2] == "Text 11 holds half a character (U+D83D): replace or delete it."
     assert answers[5].error == "This text could not be answered (RuntimeError)." and answers[5].labels is None
-    kept = [answer.text for row, answer in enumerate(answers) if row not in (2, 5, 9)]
+    kept = [answer.text for row, answer in enumerate(answers) if row not in (2, 5, 9, 10)]
     assert kept == [text for row, text in enumerate(expected) if row != 4]
 
 
