@@ -16,7 +16,7 @@ from helpers.files import atomic_folder, read_json, require_own, write_json
 from helpers.models.adapters import is_four_bit, keep_training_in_fp32, quiet_peft
 from helpers.models.classifier import TextClassifier, final_layer, is_multilabel, label_names, pooling_of
 from helpers.models.heads import fit_labels, read_labels
-from helpers.models.origins import CONFIG_FILE, OWN_HEAD, WORD_FILES, Origin, find_origin, load_tokenizer
+from helpers.models.origins import CONFIG_FILE, OWN_HEAD, WORD_FILES, Origin, find_base, find_origin, load_tokenizer
 from helpers.models.weights import load_whole
 
 # What is in a tokenizer's and in a model's folder; the card is what `deploy.publish` writes.
@@ -145,14 +145,15 @@ def load_adapter(origin: Origin, *, device: Device | None, trainable: bool = Fal
     Raises `AssetError` if the base cannot be had, or if the adapter holds no head."""
     from peft import PeftModel
 
-    name, revision = origin.base
-    if not name:
-        raise AssetError(f"The adapter {origin.name!r} names no model that it stands on (base_model_name_or_path).")
     if origin.writes:
         raise AssetError(f"The adapter {origin.name!r} writes its labels: train it on with method='generate'.")
-    base, names = find_origin(name, revision=revision), read_labels(origin)
+    base, names = find_base(origin), read_labels(origin)
     if base.kind == "adapter" or len(names) < 2:
-        what = f"stands on another adapter, {name!r}" if base.kind == "adapter" else "holds no head for several labels"
+        what = (
+            f"stands on another adapter, {base.name!r}"
+            if base.kind == "adapter"
+            else "holds no head for several labels"
+        )
         raise AssetError(f"The adapter {origin.name!r} {what}: the course cannot use it.")
     several = origin.config.get("problem_type") == "multi_label_classification"
     quantised = origin.config.get("four_bit", False) if four_bit is None else four_bit
@@ -161,7 +162,7 @@ def load_adapter(origin: Origin, *, device: Device | None, trainable: bool = Fal
     classifier, _ = load_whole(base, names, **how)
     fit_labels(classifier, names, multilabel=several)
     config = classifier.config
-    config.base_model, config.base_revision = name, revision
+    config.base_model, config.base_revision = origin.base
     for setting in ("text_max_length", "thresholds"):
         if setting in origin.config:
             setattr(config, setting, origin.config[setting])
