@@ -48,12 +48,18 @@ def _load_to_score(predictor: "Predictor", run: Path, dataset: str | None, split
 
     own = run / "config.json"
     config = read_json(own) if own.exists() else {}
-    if dataset is None and "dataset_location" not in config:
+    location = config.get("dataset_location")
+    if dataset is None and not isinstance(location, str):
         raise SettingError(f"{run} does not say on which data it was trained: name some with --dataset.")
-    if dataset is None or find_dataset(dataset).location == config.get("dataset_location"):
+    if dataset is None or find_dataset(dataset).location == location:
         columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
-        seed = config.get("training", {}).get("seed", 0)  # the same rows are set aside as in training
-        corpus = load_data(config["dataset_location"], seed=seed, **columns)
+        training = config.get("training", {})
+        seed = (
+            training.get("seed", 0) if isinstance(training, dict) else None
+        )  # sets the same rows aside as in training
+        if not isinstance(seed, int):
+            raise SettingError(f"{own} does not say with which seed it was trained: copy the run's folder again.")
+        corpus = load_data(location, seed=seed, **columns)
         rows = (
             concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
         )

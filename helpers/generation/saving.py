@@ -48,14 +48,14 @@ def load(model: str | Path, *, revision: str | None = None, device: Device | Non
     origin = find_origin(model, revision=revision)
     if not origin.writes:
         return saving.load(model, revision=revision, device=device, four_bit=four_bit)
-    config, tokenizer = origin.config, load_tokenizer(model, revision=revision)
+    config, names, tokenizer = origin.config, read_labels(origin), load_tokenizer(model, revision=revision)
     quantised = config.get("four_bit", False) if four_bit is None else four_bit
     backbone = load_decoder(
         origin, device=device, adapted=origin.kind == "adapter", four_bit=quantised, trainable=False
     )
     prompt = Prompt(config["writing"]["before"], config["writing"]["after"])
     several = config.get("problem_type") == "multi_label_classification"
-    writer = LabelWriter(backbone, tokenizer, read_labels(origin), multilabel=several, prompt=prompt)
+    writer = LabelWriter(backbone, tokenizer, names, multilabel=several, prompt=prompt)
     writer.temperature = config["writing"].get("temperature", 1.0)
     for name in ("text_max_length", "thresholds", "base_model", "base_revision"):
         setattr(writer.config, name, config.get(name))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from helpers.assets.hub_errors import explain_hub_errors
+from helpers.assets.settings import require_settings
 from helpers.exceptions import DataError, shorten
 from helpers.models.classifier import (
     final_layer,
@@ -65,7 +66,9 @@ def plan_labels(
 
 
 def read_labels(origin: Origin) -> list[str]:
-    """Return the labels of a trained model in the order of its logits, LABEL_0, LABEL_1 where it names none."""
+    """Return the labels of a trained model in the order of its logits, LABEL_0, LABEL_1 where it names none.
+    Raises `AssetError` for a `config.json` whose labels, thresholds or length cannot be right."""
+    require_settings(origin.config, origin.name)
     names = origin.config.get("id2label")
     if not names:
         return [f"LABEL_{i}" for i in range(_count_rows(origin) if origin.kind == "adapter" else 2)]

@@ -155,6 +155,19 @@ def test_a_damaged_export_is_refused_in_a_sentence(name, places, tmp_path):
         OnnxPredictor.load(tmp_path / "copy")
 
 
+@pytest.mark.parametrize("change, says", [
+    ({"id2label": {"0": "a"}}, "config.json has other labels than the model: export it again"),
+    ({"id2label": {"0": "a", "2": "b", "3": "c"}}, "id2label must number the labels"),
+    ({"thresholds": [0.5]}, "thresholds are 1 for 3 labels"), ({"text_max_length": "x"}, "text_max_length is 'x'"),
+    ({"text_max_length": None}, "is not a whole export"), ({"id2label": None}, "is not a whole export"),
+], ids=str)  # fmt: skip
+def test_an_export_whose_config_was_changed_by_hand_is_refused(change, says, places, tmp_path):
+    copy = shutil.copytree(places[1], tmp_path / "copy")
+    (copy / "config.json").write_text(json.dumps(json.loads((copy / "config.json").read_text()) | change))
+    with pytest.raises(AssetError, match=says):
+        OnnxPredictor.load(copy)
+
+
 @pytest.mark.parametrize("inside", [False, True], ids=["a folder", "a folder with an onnx folder"])
 def test_a_folder_with_other_things_is_not_replaced(inside, places, tmp_path):
     (tmp_path / "onnx" if inside else tmp_path).mkdir(exist_ok=True)
