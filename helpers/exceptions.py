@@ -1,5 +1,7 @@
 """Errors whose message says all that is needed: what is wrong, where, and what to do about it."""
 
+import re
+
 LONGEST = 280  # with the kind of error before it, three lines of a terminal
 
 
@@ -10,6 +12,16 @@ def shorten(value, length: int = 60) -> str:
     if len(line) <= length:
         return line
     return f"{line[: length - length // 3 - 1]}…{line[len(line) - length // 3 :]}"
+
+
+def find_text_fault(text) -> str | None:
+    """Return what is to be said of a `text` that no model can read, with the remedy; None of all others."""
+    if not isinstance(text, str):
+        return f"is {shorten(repr(text))}: give some words"
+    if not text.strip():
+        return "is empty: give some words"
+    half = re.search("[\ud800-\udfff]", text)  # of an emoji that was cut in two, say: UTF-8 cannot write it
+    return f"holds half a character (U+{ord(half[0]):04X}): replace or delete it" if half else None
 
 
 class PlainError(Exception):

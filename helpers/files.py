@@ -8,11 +8,11 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-from helpers.exceptions import DiskError
+from helpers.exceptions import DiskError, SettingError, shorten
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _IS_CHECKOUT = (_CHECKOUT / "data" / "assets.toml").exists()
@@ -102,6 +102,22 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
             os.replace(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def require_own(folder: str | Path, names: Iterable[str]) -> None:
+    """Raise `SettingError` for a `folder` that may not be replaced, because it holds other files than its writer writes:
+    `names` are the patterns of those, from the folder on ("onnx/*.onnx"). One that is empty or not there may be."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise SettingError(f"{shorten(folder, 120)} is a file: name a new folder.")
+    own = {file for name in names for file in folder.glob(name)}
+    others = sorted(file for file in folder.rglob("*") if file not in own and (file.is_symlink() or not file.is_dir()))
+    if others:
+        more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+        found = shorten(others[0].relative_to(folder), 60) + more
+        raise SettingError(
+            f"{shorten(folder, 120)} holds other things ({found}), which would be deleted: name a new folder."
+        )
 
 
 def write_json(path: str | Path, content: dict) -> Path:

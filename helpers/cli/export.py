@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from helpers.cli.model import Run
-from helpers.exceptions import SettingError, shorten
+from helpers.exceptions import DataError, SettingError, shorten
 
 MOST_TEXTS = 1000  # of a run's test texts, for the comparison: more would only take longer
 
@@ -79,13 +79,21 @@ def int8_lines(folder: Path, texts: list[str], true: list[str]) -> Iterator[str]
 
 
 def read_test_texts(model: str) -> tuple[list[str], list[str]]:
-    """Return the run's test texts and their true labels, as `predictions.csv` holds them; none for a model without."""
+    """Return the run's test texts and their true labels, as `predictions.csv` holds them; none for a model without, and for
+    one that was packed, whose texts were left out. Raises `DataError` for a file that cannot be read."""
     import pandas as pd
 
     file = Path(model) / "predictions.csv"
     if not file.is_file():
         return [], []
-    table = pd.read_csv(file, keep_default_na=False, dtype=str).head(MOST_TEXTS)
+    try:
+        table = pd.read_csv(file, keep_default_na=False, dtype=str).head(MOST_TEXTS)
+    except ValueError as error:  # empty, no CSV, or no UTF-8
+        raise DataError(
+            f"{shorten(file, 120)} is no readable table: copy it again, or delete it, and the export is tried on other texts."
+        ) from error
+    if not {"text", "true"} <= set(table):
+        return [], []
     return table["text"].tolist(), table["true"].replace("", "none").tolist()
 
 

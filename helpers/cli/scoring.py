@@ -48,13 +48,13 @@ def _load_to_score(predictor: "Predictor", run: Path, dataset: str | None, split
 
     own = run / "config.json"
     config = read_json(own) if own.exists() else {}
-    if dataset is None and "dataset_location" not in config:
+    location = config.get("dataset_location")
+    if dataset is None and not isinstance(location, str):
         raise SettingError(f"{run} does not say on which data it was trained: name some with --dataset.")
-    if dataset is None or find_dataset(dataset).location == config.get("dataset_location"):
+    if dataset is None or find_dataset(dataset).location == location:
         columns = {name: columns.get(name) or config.get(name) for name in ("text_column", "label_column")}
-        seed = config.get("training", {}).get("seed", 0)  # the same rows are set aside as in training
-        corpus = load_data(config["dataset_location"], seed=seed, **columns)
-        _check_unchanged(run, config["dataset_location"], split, corpus)
+        corpus = load_data(location, seed=_read_seed(own, config), **columns)
+        _check_unchanged(run, location, split, corpus)
         rows = (
             concatenate_datasets([corpus.splits[name] for name in SPLITS]) if split == "all" else corpus.splits[split]
         )
@@ -63,6 +63,15 @@ def _load_to_score(predictor: "Predictor", run: Path, dataset: str | None, split
         rows = corpus.splits["test"]
         corpus.notes.extend(_note_learnt_rows(run, dataset, len(rows)))
     return corpus, rows
+
+
+def _read_seed(own: Path, config: dict) -> int:
+    """Return the seed in a run's `config`, the content of the file `own`: it sets the same rows aside as in training."""
+    training = config.get("training", {})
+    seed = training.get("seed", 0) if isinstance(training, dict) else None
+    if not isinstance(seed, int):
+        raise SettingError(f"{own} does not say with which seed it was trained: copy the run's folder again.")
+    return seed
 
 
 def _check_unchanged(run: Path, location: str, split: str, corpus: "LoadedData") -> None:

@@ -57,6 +57,17 @@ def read_labels(
 ) -> Labels:
     """Put the labels into columns of their own in every table; return what they are. The labels are those of train,
     or those that are `known` to a (`multilabel`) model which is only scored. Raises `DataError` for the first cell that does not fit."""
+    found = _read_columns(tables, columns, known, multilabel)
+    split_up = [name for name in found.names if "," in name]
+    if found.multilabel and split_up and known is None:
+        raise DataError(
+            f"{next(iter(tables.values())).source}: the label {shorten(split_up[0], 60)!r} has a comma, which is what stands "
+            "between the labels of a text: rename it."
+        )
+    return found
+
+
+def _read_columns(tables: dict[str, Table], columns: list[str], known: list[str] | None, multilabel: bool) -> Labels:
     if len(columns) > 1:
         return _read_binary(tables, columns)
     column, notes = columns[0], []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.evaluation.metrics import decide
-from helpers.exceptions import SettingError
+from helpers.exceptions import SettingError, find_text_fault
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,19 @@ class Prediction:
 
 
 def require_texts(texts: Sequence[str]) -> list[str]:
-    """Return `texts` as a list. Raises `SettingError` for a text that is empty or no text at all."""
+    """Return `texts` as a list. Raises `SettingError` for a text that is empty, no text at all, or holds half a character."""
     if isinstance(texts, str):
         raise SettingError("predict takes a list of texts: use predict_one for a single one.")
     texts = list(texts)
     for row, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
-            found = "empty" if isinstance(text, str) else repr(text)
-            raise SettingError(f"Text {row + 1} of {len(texts)} is {found}: give some words.")
+        if fault := find_text_fault(text):
+            raise SettingError(f"Text {row + 1} of {len(texts)} {fault}.")
     return texts
 
 
 def predict_texts(predictor, texts: Sequence[str]) -> list[Prediction]:
     """Return the prediction of `predictor`, a `Predictor` or an `OnnxPredictor`, for each text.
-    Raises `SettingError` for a text that is empty or no text at all."""
+    Raises `SettingError` for a text that is empty, no text at all, or holds half a character."""
     texts = require_texts(texts)
     if not texts:
         return []

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from helpers.assets.find import CACHE, read_manifest
 from helpers.deploy.onnx_predictor import find_onnx
-from helpers.exceptions import AssetError, SettingError, shorten
-from helpers.files import atomic_folder
+from helpers.exceptions import AssetError
+from helpers.files import atomic_folder, require_own
 
 PAGE = Path(__file__).with_name("page.html")
+PAGE_FILES = ("index.html", "*.js", "*.mjs", "*.wasm", "model/*.json", "model/onnx/*.onnx")
 SCRIPTS = CACHE / "javascript"
 
 
@@ -71,10 +72,8 @@ def write_page(export: str | Path, folder: str | Path, *, int8: bool = True, scr
     """
     export, folder = Path(export), Path(folder)
     file = find_onnx(export, int8=int8)
-    if folder.exists() and not (folder / "index.html").exists():
-        raise SettingError(
-            f"{shorten(folder, 120)} holds other things, which the page would replace: name a new folder."
-        )
+    is_page = (folder / "index.html").exists() and (folder / "model/onnx").is_dir()
+    require_own(folder, PAGE_FILES if is_page else ())
     fetch_javascript(scripts)
     with atomic_folder(folder) as work:
         page = PAGE.read_text(encoding="utf-8").replace('dtype = "q8"', f'dtype = "{"q8" if int8 else "fp32"}"')

@@ -19,11 +19,12 @@ from helpers.deploy.onnx_predictor import SMALL, WHOLE, OnnxPredictor
 from helpers.deploy.predictor import Predictor
 from helpers.device import Device
 from helpers.evaluation.metrics import decide
-from helpers.exceptions import AssetError, SettingError, shorten
-from helpers.files import atomic_folder, make_folder, read_json, write_json
-from helpers.models.saving import load
+from helpers.exceptions import AssetError
+from helpers.files import atomic_folder, make_folder, read_json, require_own, write_json
+from helpers.models.saving import TOKENIZER_FILES, load
 from helpers.models.shortcuts import first_token_only
 
+EXPORT_FILES = (*TOKENIZER_FILES, "config.json", WHOLE, SMALL)
 TOLERANCE = 1e-4  # between probabilities; what fp32 sums in another order differ by is a thousandth of that
 PROBES = ("I finally got the job!", "No.", "She left without a word, and the house has been too quiet ever since. " * 4)
 
@@ -55,9 +56,10 @@ def export_onnx(
 
     `model` is whatever `Predictor.load` takes; an adapter is merged into its base. With `int8`, the small file is
     written beside the whole one; compare it with `compare_predictors`, since it is not the same model any more.
-    Raises `AssetError` for an architecture that cannot be exported, or if the file answers differently by `TOLERANCE`.
+    Raises `AssetError` for an architecture that cannot be exported, or if the file answers differently by `TOLERANCE`,
+    `SettingError` for a folder that holds other things than an earlier export.
     """
-    _require_replaceable(Path(folder))
+    require_own(folder, EXPORT_FILES if (Path(folder) / "onnx").is_dir() else ())
     device = Device("cpu", "export", "no", "eager")
     classifier, tokenizer, settings = load(model, device=device, four_bit=False)
     if hasattr(classifier, "merge_and_unload"):
@@ -81,14 +83,6 @@ def export_onnx(
         if int8:
             quantise(work / WHOLE, work / SMALL)
     return agreement
-
-
-def _require_replaceable(folder: Path) -> None:
-    """Raise `SettingError` for a folder that holds something else than an earlier export."""
-    if folder.exists() and not (folder / "onnx").is_dir() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingError(
-            f"{shorten(folder, 120)} holds other things, which the export would replace: name a new folder."
-        )
 
 
 def _write_config(classifier: nn.Module, tokenizer, settings: dict, file: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.assets.settings import require_settings
 from helpers.deploy.answers import Prediction, predict_texts
 from helpers.evaluation.metrics import probabilities
 from helpers.exceptions import AssetError, shorten
@@ -52,7 +53,14 @@ class OnnxPredictor:
             session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
             words = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
             config = read_json(Path(folder) / "config.json")
+            require_settings(config, folder)
+            if len(config["id2label"]) != session.get_outputs()[0].shape[-1]:
+                raise AssetError(
+                    f"{shorten(folder, 120)}: config.json has other labels than the model: export it again."
+                )
             return cls(session, words, config, batch_size=1 if file == Path(folder) / SMALL else BATCH)
+        except AssetError:
+            raise
         except Exception as error:  # the libraries raise bare exceptions of their own for damaged files
             raise AssetError(
                 f"{shorten(folder, 120)} is not a whole export ({type(error).__name__}): export the run again."

@@ -30,6 +30,8 @@ class Predictor:
         self.tokenizer = tokenizer
         settings = settings or {}
         self.max_length = settings.get("max_length") or 128
+        if room := getattr(classifier, "room", None):  # one that writes its labels needs places for prompt and answer
+            self.max_length = min(self.max_length, room)
         self.thresholds = np.asarray(0.5 if settings.get("thresholds") is None else settings["thresholds"])
         self.temperature = settings.get("temperature", 1.0)  # of a saved model, it is built into the last layer
 

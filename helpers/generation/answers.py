@@ -1,19 +1,13 @@
 """How labels are written as an answer, token by token, and what may come next: an automaton that allows valid answers only.
 Taught in notebook 06, sections 3 and 4."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from helpers.exceptions import SettingError
-from helpers.generation.prompts import AS_TEXT
-
-
-def name_none(label_names: Iterable[str]) -> str:
-    """Return what is written where no label is true: "none", unless a label is called so."""
-    return "none" if "none" not in label_names else "no label"
+from helpers.generation.prompts import AS_TEXT, name_none
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,7 @@ def make_answers(tokenizer, label_names: list[str], *, multilabel: bool = True) 
         fits = whole[: len(comma)] == comma and len(whole) > len(comma)
         pieces.append(tuple(whole[len(comma) :] if fits else _encode(tokenizer, f" {word}")))
     for word, piece in zip(words, pieces, strict=True):
-        if not piece or tokenizer.unk_token_id in piece or piece in pieces[: pieces.index(piece)]:
+        if not piece or tokenizer.unk_token_id in piece or pieces.count(piece) > 1:
             raise SettingError(
                 f"The model's tokenizer cannot write the label {word!r}: rename it, or choose another model."
             )

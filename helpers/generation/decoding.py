@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from helpers.device import Device, autocast
+from helpers.exceptions import find_text_fault
 from helpers.generation.parsing import parse_answer
 from helpers.generation.prompts import AS_TEXT
 from helpers.generation.writer import LabelWriter
@@ -35,10 +36,10 @@ def write_answers(
     answers: list[Answer | None] = [None] * len(texts)
     ids: dict[int, list[int]] = {}
     for row, text in enumerate(texts):
-        if isinstance(text, str) and text.strip():
-            ids[row] = tokenizer(text, **AS_TEXT, verbose=False)["input_ids"][:max_length]
+        if fault := find_text_fault(text):
+            answers[row] = Answer("", None, f"Text {row + 1} {fault}.")
         else:
-            answers[row] = Answer("", None, f"Text {row + 1} is {'empty' if isinstance(text, str) else repr(text)}.")
+            ids[row] = tokenizer(text, **AS_TEXT, verbose=False)["input_ids"][:max_length]
     order = sorted(ids, key=lambda row: -len(ids[row]))
     how = {"constrained": constrained, "max_new_tokens": max_new_tokens or writer.answers.longest, "device": device}
     for start in range(0, len(order), batch_size):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.generation.answers import name_none
+from helpers.generation.prompts import name_none
 
 
 def parse_answer(text: str, label_names: list[str], *, multilabel: bool = True):

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import torch
 
+from helpers.assets.find import settle_path
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
 from helpers.exceptions import AssetError, SettingError
 from helpers.generation.answers import make_answers
-from helpers.generation.prompts import Prompt, read_as_text
-from helpers.generation.writer import LabelWriter
+from helpers.generation.prompts import Prompt, make_prompt, read_as_text
+from helpers.generation.writer import LabelWriter, require_room
 from helpers.models import heads
 from helpers.models.adapters import LARGE, keep_training_in_fp32, list_linear_layers, quiet_peft
 from helpers.models.classifier import count_parameters, prepare
-from helpers.models.origins import Origin, find_origin, load_tokenizer, quiet_loading
+from helpers.models.origins import Origin, find_base, find_origin, load_tokenizer, quiet_loading
 from helpers.models.pretrained import METHODS as CLASSIFIER_METHODS
 from helpers.models.weights import loading_options, read_config, require_backbone
 
@@ -43,9 +44,9 @@ def load_writer(
     backbone = load_decoder(
         origin, dropout=dropout, device=device, adapted=adapted, four_bit=method == "generate-qlora"
     )
-    base = model if Path(origin.location).exists() else origin.location
+    base = settle_path("model", str(model)) if Path(origin.location).exists() else origin.location
     config = backbone.config
-    config.base_model, config.base_revision, config.thresholds = str(base), origin.revision, None
+    config.base_model, config.base_revision, config.thresholds = base, origin.revision, None
     if origin.kind == "adapter":
         config.base_model, config.base_revision = origin.base
     if adapted and not hasattr(backbone, "peft_config"):
@@ -105,9 +106,7 @@ def _load_adapted(
     """Return a writer's adapter on its base, or merged into it if it is not to stay one."""
     from peft import PeftModel
 
-    name, revision = origin.base
-    base = find_origin(name, revision=revision)
-    backbone = load_decoder(base, dropout=dropout, device=device, adapted=adapted, four_bit=four_bit)
+    backbone = load_decoder(find_base(origin), dropout=dropout, device=device, adapted=adapted, four_bit=four_bit)
     with quiet_peft(), explain_hub_errors(origin.name, origin.location):
         found = PeftModel.from_pretrained(
             backbone, origin.location, revision=origin.revision, is_trainable=adapted and trainable
@@ -143,5 +142,8 @@ def plan_labels(
     if method not in WRITING:
         return heads.plan_labels(model, names, multilabel=multilabel, pooling=pooling, revision=revision)
     require_decoder(find_origin(model, revision=revision))
-    make_answers(load_tokenizer(model, revision=revision), names, multilabel=multilabel)  # refuses what it cannot write
+    tokenizer = load_tokenizer(model, revision=revision)
+    answers = make_answers(tokenizer, names, multilabel=multilabel)  # refuses what it cannot write
+    ends = make_prompt(tokenizer, names, multilabel=multilabel).encode_ends(tokenizer)
+    require_room(tokenizer.model_max_length, *ends, answers)
     return heads.LabelPlan(names, "new", f"{model} learns to write {len(names)} labels.")

@@ -1,6 +1,7 @@
 """What a model reads before it answers: an instruction, the text, and the place where the answer begins.
 Taught in notebook 06, section 1."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from helpers.exceptions import SettingError
@@ -8,6 +9,7 @@ from helpers.exceptions import SettingError
 TEXT = "{text}"
 # How a tokenizer reads a text as text alone: no special tokens around it, and none in it, whatever it says.
 AS_TEXT = {"add_special_tokens": False, "split_special_tokens": True}
+NO_LABEL = ("none", "no label", "no label at all")
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,21 @@ def find_begin(tokenizer) -> list[int]:
     return whole[: starts[0]] if starts else []
 
 
+def name_none(label_names: Iterable[str]) -> str:
+    """Return what is written where no label is true: the first of `NO_LABEL` that no label is called, whatever its case.
+    Raises `SettingError` where there is none left."""
+    taken = {name.strip().casefold() for name in label_names}
+    free = [words for words in NO_LABEL if words not in taken]
+    if not free:
+        raise SettingError(f"No words are left for a text without a label: rename one of {', '.join(NO_LABEL)}.")
+    return free[0]
+
+
 def write_instruction(label_names: list[str], *, multilabel: bool = True) -> str:
     """Return what the model is asked to do, in words: the labels, and how to answer."""
     names = ", ".join(label_names)
     if multilabel:
-        return f"Which of these does the text express: {names}? Answer with a list in this order, or none."
+        return f"Which of these does the text express: {names}? Answer with a list in this order, or {name_none(label_names)}."
     return f"Which one of these fits the text: {names}? Answer with one."
 
 

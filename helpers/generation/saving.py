@@ -26,6 +26,7 @@ def save(
         return saving.save(
             model, tokenizer, folder, max_length=max_length, thresholds=thresholds, temperature=temperature
         )
+    saving.require_model_folder(folder, tokenizer)
     config, adapted = model.config, hasattr(model.backbone, "peft_config")
     config.writing = {"before": model.prompt.before, "after": model.prompt.after, "temperature": float(temperature)}
     config.text_max_length = max_length or getattr(config, "text_max_length", None)
@@ -47,20 +48,21 @@ def load(model: str | Path, *, revision: str | None = None, device: Device | Non
     origin = find_origin(model, revision=revision)
     if not origin.writes:
         return saving.load(model, revision=revision, device=device, four_bit=four_bit)
-    config, tokenizer = origin.config, load_tokenizer(model, revision=revision)
+    config, names, tokenizer = origin.config, read_labels(origin), load_tokenizer(model, revision=revision)
     quantised = config.get("four_bit", False) if four_bit is None else four_bit
     backbone = load_decoder(
         origin, device=device, adapted=origin.kind == "adapter", four_bit=quantised, trainable=False
     )
     prompt = Prompt(config["writing"]["before"], config["writing"]["after"])
     several = config.get("problem_type") == "multi_label_classification"
-    writer = LabelWriter(backbone, tokenizer, read_labels(origin), multilabel=several, prompt=prompt)
+    writer = LabelWriter(backbone, tokenizer, names, multilabel=several, prompt=prompt)
     writer.temperature = config["writing"].get("temperature", 1.0)
     for name in ("text_max_length", "thresholds", "base_model", "base_revision"):
         setattr(writer.config, name, config.get(name))
+    max_length = config.get("text_max_length") or 512
     settings = {
         "label_names": list(writer.answers.names), "multilabel": several, "pooling": "native",
-        "max_length": config.get("text_max_length") or 512, "thresholds": config.get("thresholds"),
+        "max_length": min(max_length, writer.room or max_length), "thresholds": config.get("thresholds"),
         "four_bit": is_four_bit(writer),
     }  # fmt: skip
     return writer.eval(), read_as_text(tokenizer), settings

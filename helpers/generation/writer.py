@@ -1,16 +1,21 @@
 """`LabelWriter`: a language model that writes a text's labels, and looks like any other classifier of the course.
 Taught in notebook 06: training on the answer alone in section 3, a score per label in section 6."""
 
+from functools import cache
+
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from helpers.generation.answers import make_answers
+from helpers.exceptions import SettingError
+from helpers.generation.answers import Answers, make_answers
 from helpers.generation.prompts import Prompt, make_prompt
 from helpers.models.classifier import set_labels
+from helpers.runs import is_main_process
 
 IGNORED = -100  # the target of a token that is not learnt
+LEAST_ROOM = 16  # tokens of a text: about a dozen words
 
 
 class LabelWriter(nn.Module):
@@ -35,6 +40,7 @@ class LabelWriter(nn.Module):
         self.answers = make_answers(tokenizer, label_names, multilabel=multilabel)
         self.prompt = prompt or make_prompt(tokenizer, label_names, multilabel=multilabel)
         self.before, self.after = self.prompt.encode_ends(tokenizer)
+        require_room(self.places, self.before, self.after, self.answers)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         self.score_weight, self.temperature = score_weight, 1.0
 
@@ -50,11 +56,15 @@ class LabelWriter(nn.Module):
         return [*self.before, *self.after, *answers.comma, answers.end, self.pad_id, *sum(answers.pieces, ())]
 
     @property
+    def places(self) -> int | None:
+        """How many tokens the model reads; None where the architecture has no last place."""
+        return getattr(self.config, "max_position_embeddings", None)
+
+    @property
     def room(self) -> int | None:
         """How many tokens of a text have a place beside prompt and answer: of a longer one the end is left out, as of every
-        text that is too long for a model. None where the architecture has no last place."""
-        places = getattr(self.config, "max_position_embeddings", None)
-        return places and max(0, places - len(self.before) - len(self.after) - self.answers.longest)
+        text that is too long for a model. None where there is no last place."""
+        return self.places and self.places - len(self.before) - len(self.after) - self.answers.longest
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of token vectors."""
@@ -119,6 +129,8 @@ class LabelWriter(nn.Module):
     def lay_out(self, texts, answers, *, before=()) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Return ids and mask `(batch, length)` of what follows the prompt's beginning, or of that as well if it is given as
         `before`, and the longest answer's length."""
+        if self.room and max(map(len, texts)) > self.room:
+            say_room(self.room, self.places)
         middles = [[*before, *text[: self.room], *self.after] for text in texts]
         width, longest = max(map(len, middles)), max(map(len, answers))
         ids, mask = [], []
@@ -133,6 +145,23 @@ class LabelWriter(nn.Module):
         """Return the tokens to be written `(batch, answer)`, `IGNORED` where there are none."""
         longest = max(map(len, answers))
         return torch.tensor([answer + [IGNORED] * (longest - len(answer)) for answer in answers])
+
+
+def require_room(places: int | None, before: list[int], after: list[int], answers: Answers) -> None:
+    """Raise `SettingError` where prompt (`before` and `after` the text) and answer leave a text no room to speak of."""
+    taken = len(before) + len(after) + answers.longest
+    if places is not None and places - taken < LEAST_ROOM:
+        raise SettingError(
+            f"Prompt and labels take {taken:,} of the model's {places:,} tokens: choose a decoder that reads more, or "
+            "fewer or shorter labels."
+        )
+
+
+@cache  # so that it is said once
+def say_room(room: int, places: int) -> None:
+    """Print that texts are cut where the room for them ends."""
+    if is_main_process():
+        print(f"Texts are cut at {room:,} tokens: prompt and labels take the rest of the model's {places:,}.")
 
 
 def completion_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from helpers.assets.hub_errors import explain_hub_errors
+from helpers.assets.settings import require_settings
+from helpers.exceptions import DataError, shorten
 from helpers.models.classifier import (
     final_layer,
     final_layer_name,
@@ -64,7 +66,9 @@ def plan_labels(
 
 
 def read_labels(origin: Origin) -> list[str]:
-    """Return the labels of a trained model in the order of its logits, LABEL_0, LABEL_1 where it names none."""
+    """Return the labels of a trained model in the order of its logits, LABEL_0, LABEL_1 where it names none.
+    Raises `AssetError` for a `config.json` whose labels, thresholds or length cannot be right."""
+    require_settings(origin.config, origin.name)
     names = origin.config.get("id2label")
     if not names:
         return [f"LABEL_{i}" for i in range(_count_rows(origin) if origin.kind == "adapter" else 2)]
@@ -85,12 +89,18 @@ def _count_rows(origin: Origin) -> int:
 
 
 def match_labels(names: list[str], old: list[str]) -> list[int | None]:
-    """Return for each of `names` its place among the `old` ones, None for a new one.
+    """Return for each of `names` its place among the `old` ones, None for a new one. Raises `DataError` if two have one.
     Placeholders (LABEL_0, LABEL_1, …), if they are as many, are taken for the names in their order."""
     if len(old) == len(names) and all(re.fullmatch(r"LABEL_\d+", name) for name in old):
         return list(range(len(names)))
-    places = {name.strip().casefold(): place for place, name in enumerate(old)}
-    return [places.get(name.strip().casefold()) for name in names]
+    folded = {name.strip().casefold(): place for place, name in enumerate(old)}
+    places = [old.index(name) if name in old else folded.get(name.strip().casefold()) for name in names]
+    for place, name in zip(places, names, strict=True):
+        twin = names[places.index(place)]
+        if place is not None and twin != name:
+            both = f"{shorten(twin)!r} and {shorten(name)!r}"
+            raise DataError(f"{both} are one label of the model, {shorten(old[place])!r}: make them one in the data.")
+    return places
 
 
 def fit_labels(classifier: nn.Module, names: list[str], *, multilabel: bool, seed: int = 0) -> None:

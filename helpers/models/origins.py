@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.assets.find import find_model
+from helpers.assets.find import find_artefact, find_model
 from helpers.assets.hub_errors import explain_hub_errors
-from helpers.exceptions import AssetError
+from helpers.exceptions import AssetError, shorten
 from helpers.files import read_json
 
 # A folder whose head no other library knows says so by its `model_type`, which every library reads first and refuses.
@@ -74,6 +74,24 @@ def find_origin(model: str | Path, *, revision: str | None = None, weights: bool
             "encoder or a decoder that `python -m helpers zoo` lists."
         )
     return Origin(str(model), location, asset.revision, kind, config, _read_part(Path(file)) if file else {})
+
+
+def find_base(adapter: Origin) -> Origin:
+    """Return the model that `adapter` stands on. Raises `AssetError` where it names none, or one that is not there."""
+    (name, revision), ours = adapter.base, "base_model" in adapter.config
+    if not name:
+        raise AssetError(f"The adapter {adapter.name!r} names no model that it stands on (base_model_name_or_path).")
+    try:
+        find_model(str(name), revision=revision)
+    except AssetError as error:
+        if find_artefact(str(name)):  # only not fetched yet
+            raise
+        setting = f"base_model in {CONFIG_FILE}" if ours else f"base_model_name_or_path in {ADAPTER_FILE}"
+        raise AssetError(
+            f"The adapter {shorten(adapter.name)!r} stands on {shorten(name, 80)!r}, which is not there: put it back, or "
+            f"change {setting} beside the adapter."
+        ) from error
+    return find_origin(str(name), revision=revision)
 
 
 def _find_folder(name: str, folder: Path, *, weights: bool) -> str:
@@ -155,7 +173,7 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None):
     folder = Path(origin.location)
     if folder.is_dir() and not _holds_words(folder):
         if origin.kind == "adapter":
-            return load_tokenizer(origin.base[0], revision=origin.base[1])
+            return load_tokenizer(find_base(origin).name, revision=origin.base[1])
         raise AssetError(
             f"{str(model)!r} has no tokenizer: copy the tokenizer files of the model that it was made from (tokenizer.json "
             "and tokenizer_config.json) into it."

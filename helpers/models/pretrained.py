@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from helpers.assets.find import settle_path
 from helpers.device import Device
 from helpers.exceptions import SettingError
 from helpers.models.adapters import (
@@ -70,8 +71,10 @@ def _build(
     classifier.config.thresholds = None  # those of an earlier training
     if origin.kind == "adapter" and "lora" in method:
         return classifier
-    base = model if Path(origin.location).exists() else origin.location  # what an adapter stands on
-    classifier.config.base_model, classifier.config.base_revision = str(base), origin.revision
+    base = (
+        settle_path("model", str(model)) if Path(origin.location).exists() else origin.location
+    )  # what an adapter stands on
+    classifier.config.base_model, classifier.config.base_revision = base, origin.revision
     if "lora" in method:
         return add_lora(classifier, rank=rank, targets=targets, seed=seed, also=new)
     if method == "probe":  # a linear probe of what the backbone knows already; a new pooling layer stays the identity

@@ -12,18 +12,33 @@ from safetensors.torch import save_file
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
 from helpers.exceptions import AssetError
-from helpers.files import atomic_folder, read_json, write_json
+from helpers.files import atomic_folder, read_json, require_own, write_json
 from helpers.models.adapters import is_four_bit, keep_training_in_fp32, quiet_peft
 from helpers.models.classifier import TextClassifier, final_layer, is_multilabel, label_names, pooling_of
 from helpers.models.heads import fit_labels, read_labels
-from helpers.models.origins import CONFIG_FILE, OWN_HEAD, Origin, find_origin, load_tokenizer
+from helpers.models.origins import CONFIG_FILE, OWN_HEAD, WORD_FILES, Origin, find_base, find_origin, load_tokenizer
 from helpers.models.weights import load_whole
+
+# What is in a tokenizer's and in a model's folder; the card is what `deploy.publish` writes.
+TOKENIZER_FILES = (
+    *WORD_FILES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.*",
+    "additional_chat_templates/*.jinja",
+)  # fmt: skip
+MODEL_FILES = (
+    *TOKENIZER_FILES, CONFIG_FILE, "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
+    "adapter_config.json", "adapter_model.safetensors", "README.md",
+)  # fmt: skip
+
+
+def require_model_folder(folder: str | Path, tokenizer) -> None:
+    """Raise `SettingError` for a `folder` in which something else lies than a model that was saved before."""
+    require_own(folder, (*MODEL_FILES, *tokenizer.vocab_files_names.values()))
 
 
 def save(
     classifier, tokenizer, folder: str | Path, *, max_length: int | None = None, thresholds=None, temperature: float = 1.0
 ) -> Path:  # fmt: skip
-    """Write `classifier` and `tokenizer` to `folder`, which appears whole or not at all; return it.
+    """Write `classifier` and `tokenizer` to `folder`, which appears whole or not at all, in the place of an earlier model; return it.
 
     Of a whole model all weights are written, of an adapter the adapter and the head: its base is named instead. The
     labels stand in `config.json`, and so do `max_length` (as text_max_length; the tokenizer cuts there, too) and the
@@ -31,6 +46,7 @@ def save(
     folder gets calibrated probabilities. An architecture's own class can be opened by
     `pipeline("text-classification", folder)`; a `TextClassifier` is refused there, because no library knows its head.
     """
+    require_model_folder(folder, tokenizer)
     config = classifier.config
     if max_length:
         max_length = min(max_length, tokenizer.model_max_length)  # what the model reads
@@ -129,14 +145,15 @@ def load_adapter(origin: Origin, *, device: Device | None, trainable: bool = Fal
     Raises `AssetError` if the base cannot be had, or if the adapter holds no head."""
     from peft import PeftModel
 
-    name, revision = origin.base
-    if not name:
-        raise AssetError(f"The adapter {origin.name!r} names no model that it stands on (base_model_name_or_path).")
     if origin.writes:
         raise AssetError(f"The adapter {origin.name!r} writes its labels: train it on with method='generate'.")
-    base, names = find_origin(name, revision=revision), read_labels(origin)
+    base, names = find_base(origin), read_labels(origin)
     if base.kind == "adapter" or len(names) < 2:
-        what = f"stands on another adapter, {name!r}" if base.kind == "adapter" else "holds no head for several labels"
+        what = (
+            f"stands on another adapter, {base.name!r}"
+            if base.kind == "adapter"
+            else "holds no head for several labels"
+        )
         raise AssetError(f"The adapter {origin.name!r} {what}: the course cannot use it.")
     several = origin.config.get("problem_type") == "multi_label_classification"
     quantised = origin.config.get("four_bit", False) if four_bit is None else four_bit
@@ -145,7 +162,7 @@ def load_adapter(origin: Origin, *, device: Device | None, trainable: bool = Fal
     classifier, _ = load_whole(base, names, **how)
     fit_labels(classifier, names, multilabel=several)
     config = classifier.config
-    config.base_model, config.base_revision = name, revision
+    config.base_model, config.base_revision = origin.base
     for setting in ("text_max_length", "thresholds"):
         if setting in origin.config:
             setattr(config, setting, origin.config[setting])

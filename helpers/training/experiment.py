@@ -20,10 +20,11 @@ from helpers.files import write_json
 from helpers.generation.pretrained import METHODS, WRITING, load_writer
 from helpers.generation.prompts import read_as_text
 from helpers.generation.saving import merge, save
-from helpers.models.batches import encode_split
+from helpers.models.batches import encode_split, fit_length
 from helpers.models.classifier import pooling_of
 from helpers.models.origins import load_tokenizer
 from helpers.models.pretrained import HEADS, load_classifier
+from helpers.models.saving import require_model_folder
 from helpers.runs import complete_run, is_main_process, metrics_record
 from helpers.training.config import TrainingConfig, TrainingResult, pick_settings
 from helpers.training.loop import fit
@@ -106,10 +107,14 @@ def train_run(
     needs to find the same rows again (text_column, label_column).
     """
     tokenizer = load_tokenizer(recipe.model, revision=recipe.revision)
+    if save_model:  # found out before hours of work
+        require_model_folder(run_folder / "model", tokenizer)
     if recipe.method in WRITING:
         read_as_text(tokenizer)
-    encoded = {name: encode_split(corpus.splits[name], tokenizer, recipe.max_length) for name in SPLITS}
     classifier = _load_fresh(corpus, recipe, device)
+    if room := getattr(classifier, "room", None):  # beside prompt and answer
+        recipe = dataclasses.replace(recipe, max_length=fit_length(recipe.max_length, room))
+    encoded = {name: encode_split(corpus.splits[name], tokenizer, recipe.max_length) for name in SPLITS}
     result = fit(
         classifier, encoded["train"], encoded["validation"], recipe.training, device=device, run_folder=run_folder,
         resume=resume, tracker=tracker, tracker_project=tracker_project,

@@ -14,6 +14,7 @@ from tiny import LABELS, build_model, toy_texts
 
 from helpers.assets.defaults import list_parameters
 from helpers.cli.app import app
+from helpers.cli.scoring import evaluate_run
 from helpers.exceptions import SettingError
 from helpers.files import ROOT
 from helpers.models import find_defaults
@@ -273,6 +274,18 @@ def test_evaluate_refuses_what_does_not_fit_the_model(trained, command, tmp_path
 def test_evaluate_asks_for_data_if_the_folder_does_not_say(trained, command):
     model = trained[0] / "runs/cli/my-tiny-seed0/model"
     one_sentence(command("evaluate", "--run", model), says="does not say on which data it was trained")
+
+
+@pytest.mark.parametrize("change, says", [
+    ({"dataset_location": None}, "does not say on which data it was trained: name some with --dataset."),
+    ({"training": None}, "config.json does not say with which seed it was trained: copy the run's folder again."),
+    ({"training": {"seed": "1"}}, "does not say with which seed"),
+], ids=str)  # fmt: skip
+def test_a_run_whose_config_was_emptied_by_hand_is_refused(change, says, trained, tmp_path):
+    run = shutil.copytree(trained[0] / "runs/cli/my-tiny-seed0", tmp_path / "run")
+    (run / "config.json").write_text(json.dumps(json.loads((run / "config.json").read_text()) | change))
+    with pytest.raises(SettingError, match=says):
+        evaluate_run(run)
 
 
 def test_lora_is_merged_so_that_the_saved_model_needs_no_base(trained, tiny_model, command, tmp_path):

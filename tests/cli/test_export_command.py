@@ -9,7 +9,7 @@ from tiny import FP32, LABELS, build_model, make_tokenizer, toy_texts
 from helpers.cli import main
 from helpers.cli.export import export_lines, read_test_texts
 from helpers.deploy import OnnxPredictor, Predictor
-from helpers.exceptions import SettingError
+from helpers.exceptions import DataError, SettingError
 from helpers.models import load_classifier, save
 
 TEXTS, TRUE = toy_texts(30)
@@ -43,6 +43,16 @@ def test_a_run_without_test_texts_is_compared_on_a_few(run_folder, tmp_path):
     lines = list(export_lines(str(run_folder / "model"), "onnx", True, tmp_path / "out"))
     assert "0 of 3 texts" in lines[0] and "compare its answers on texts of yours" in lines[1]
     assert read_test_texts(str(run_folder / "model")) == ([], [])
+
+
+def test_test_texts_that_were_left_out_or_damaged_are_no_fault_of_the_export(tmp_path):
+    file = tmp_path / "predictions.csv"
+    file.write_text("true,predicted\njoy,joy\n")  # as `leaderboard --pack` writes it
+    assert read_test_texts(str(tmp_path)) == ([], [])
+    for damaged in (b"", "text,true\né,a\n".encode("latin-1")):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"predictions\.csv is no readable table: copy it again, or delete it"):
+            read_test_texts(str(tmp_path))
 
 
 @pytest.mark.parametrize(

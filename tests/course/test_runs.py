@@ -16,6 +16,7 @@ from helpers.course import exercises, expected, trials
 from helpers.course.exercises import check_answer, check_function, check_letters
 from helpers.device import Device
 from helpers.evaluation.metrics import compute_metrics
+from helpers.exceptions import SettingError
 from helpers.runs import ProgressBar
 
 CPU = Device("cpu", "a test CPU", "no", "eager")
@@ -184,6 +185,22 @@ def test_failure_inside_atomic_path_changes_nothing(old, tmp_path):
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
     assert {name: (tmp_path / name).read_text() for name in os.listdir(tmp_path)} == ({"a.txt": "old"} if old else {})
+
+
+@pytest.mark.parametrize("other", ["notes.txt", "onnx/notes.txt", "sub/model.bin", "onnx/sub/a.onnx", "b/config.json"])
+def test_a_folder_that_holds_anything_else_may_not_be_replaced(other, tmp_path):
+    names, folder = ("*.json", "onnx/*.onnx"), tmp_path / "out"
+    files.require_own(folder, names)
+    (folder / "onnx/empty").mkdir(parents=True)
+    for name in ("config.json", "onnx/model.onnx"):
+        (folder / name).touch()
+        files.require_own(folder, names)
+    (folder / other).parent.mkdir(exist_ok=True, parents=True)
+    (folder / other).touch()
+    with pytest.raises(SettingError, match=rf"out holds other things \({other}\), which would be deleted: name a new"):
+        files.require_own(folder, names)
+    with pytest.raises(SettingError, match="is a file: name a new folder"):
+        files.require_own(folder / other, names)
 
 
 def test_atomically_written_file_is_as_readable_as_any_other(tmp_path):

@@ -345,6 +345,16 @@ def test_label_columns_as_a_list_or_joined_by_commas(tmp_path, columns):
     assert data.splits["train"]["labels"][:] == [[1, 0], [0, 1], [1, 1]]
 
 
+def test_a_comma_in_the_name_of_one_of_several_labels_is_refused(tmp_path):
+    """Mistake: the labels "a, b" and "c" of a text are written as "a, b, c", and read as three."""
+    said = "the label 'anger, rage' has a comma, which is what stands between the labels of a text: rename it."
+    write_csv(tmp_path / "columns.csv", [("a", 0, 1), ("b", 1, 0)] * 9, header=("text", "anger, rage", "joy"))
+    assert refusal(tmp_path / "columns.csv") == f"columns.csv: {said}"
+    rows = [{"text": f"text {i}", "labels": [["joy"], ["anger, rage", "joy"], []][i % 3]} for i in range(30)]
+    (tmp_path / "cells.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert refusal(tmp_path / "cells.jsonl") == f"cells.jsonl: {said}"
+
+
 def test_one_0_1_column_is_a_single_label(tmp_path):
     write_splits(tmp_path, [("a", 0), ("b", 1), ("c", 1), ("d", 0)], header=("text", "anger"))
     data = load_data(str(tmp_path), label_column="anger")

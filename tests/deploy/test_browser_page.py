@@ -87,6 +87,12 @@ def test_the_page_holds_model_and_scripts_and_replaces_nothing_else(registry, ex
     assert write_page(export, page, scripts=tmp_path / "js") == page
     with pytest.raises(SettingError, match="holds other things"):
         write_page(export, tmp_path, scripts=tmp_path / "js")
+    (tmp_path / "site").mkdir()
+    shutil.copy(page / "index.html", tmp_path / "site")  # somebody's own home page
+    (page / "notes.txt").touch()
+    for folder, found in ((tmp_path / "site", "index.html"), (page, "notes.txt")):
+        with pytest.raises(SettingError, match=rf"holds other things \({found}\)"):
+            write_page(export, folder, scripts=tmp_path / "js")
 
 
 def test_the_page_names_no_other_machine():

@@ -63,10 +63,10 @@ def test_any_number_of_texts_of_any_length_fits(predictors):
     assert predictors[1].predict([]) == []
 
 
-@pytest.mark.parametrize("text", ["", " \n", None, 7])
+@pytest.mark.parametrize("text", ["", " \n", None, 7, "half \ud83d an emoji"], ids=ascii)
 def test_no_text_is_refused_as_the_predictor_refuses_it(text, predictors):
     for predictor in predictors:
-        with pytest.raises(SettingError, match="Text 2 of 2 is"):
+        with pytest.raises(SettingError, match=r"Text 2 of 2 (is|holds half a character)"):
             predictor.predict(["glad1", text])
 
 
@@ -155,11 +155,36 @@ def test_a_damaged_export_is_refused_in_a_sentence(name, places, tmp_path):
         OnnxPredictor.load(tmp_path / "copy")
 
 
-def test_a_folder_with_other_things_is_not_replaced(places, tmp_path):
+@pytest.mark.parametrize("change, says", [
+    ({"id2label": {"0": "a"}}, "config.json has other labels than the model: export it again"),
+    ({"id2label": {"0": "a", "2": "b", "3": "c"}}, "id2label must number the labels"),
+    ({"thresholds": [0.5]}, "thresholds are 1 for 3 labels"), ({"text_max_length": "x"}, "text_max_length is 'x'"),
+    ({"text_max_length": None}, "is not a whole export"), ({"id2label": None}, "is not a whole export"),
+], ids=str)  # fmt: skip
+def test_an_export_whose_config_was_changed_by_hand_is_refused(change, says, places, tmp_path):
+    copy = shutil.copytree(places[1], tmp_path / "copy")
+    (copy / "config.json").write_text(json.dumps(json.loads((copy / "config.json").read_text()) | change))
+    with pytest.raises(AssetError, match=says):
+        OnnxPredictor.load(copy)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["a folder", "a folder with an onnx folder"])
+def test_a_folder_with_other_things_is_not_replaced(inside, places, tmp_path):
+    (tmp_path / "onnx" if inside else tmp_path).mkdir(exist_ok=True)
     (tmp_path / "letters.txt").write_text("dear")
-    with pytest.raises(SettingError, match="holds other things"):
+    with pytest.raises(SettingError, match=r"holds other things \(letters.txt\)"):
         export_onnx(places[0], tmp_path)
     assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+def test_an_export_replaces_an_earlier_one_never_the_model_itself(places, tmp_path):
+    shutil.copytree(places[1], tmp_path / "export")
+    export_onnx(places[0], tmp_path / "export", texts=TEXTS[:3])
+    assert not (tmp_path / "export" / SMALL).exists()
+    shutil.copytree(places[0] / "model", tmp_path / "model")
+    (tmp_path / "model/onnx").mkdir()  # as repositories of the Hub have one
+    with pytest.raises(SettingError, match=r"holds other things \(model.safetensors\)"):
+        export_onnx(tmp_path / "model", tmp_path / "model")
 
 
 def test_an_export_whose_answers_differ_is_not_kept(places, tmp_path, monkeypatch):

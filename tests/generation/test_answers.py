@@ -5,11 +5,19 @@ import itertools
 import numpy as np
 import pytest
 from tiny import make_chat_tokenizer, make_tokenizer
+from tokenizers.normalizers import NFC
 
 from helpers.exceptions import SettingError
 from helpers.generation.answers import make_answers
 from helpers.generation.parsing import parse_answer
-from helpers.generation.prompts import encode_prompt, find_begin, make_prompt, read_as_text, split_prompt
+from helpers.generation.prompts import (
+    encode_prompt,
+    find_begin,
+    make_prompt,
+    read_as_text,
+    split_prompt,
+    write_instruction,
+)
 from helpers.models.batches import encode_texts
 
 EMOTIONS = ["anger", "fear", "joy", "love", "trust"]
@@ -56,6 +64,29 @@ def test_what_is_no_whole_answer_is_read_as_none():
                 [*joy, *answers.comma, *joy, answers.end], [*answers.pieces[-1], *answers.comma, *joy, answers.end]):  # fmt: skip
         assert answers.read(ids) is None
     assert answers.allowed([*joy, *answers.comma, *answers.pieces[0]]) == [answers.end], "a lost path ends at once"
+
+
+@pytest.mark.parametrize("names, none", [
+    (["None", "joy"], "no label"), (["none", "no label", "joy"], "no label at all"), (["joy", "No Label"], "none"),
+])  # fmt: skip
+def test_what_says_that_no_label_is_true_is_no_label_s_name(names, none):
+    """Mistake: a label is called "None", and every text without a label is read as one with it."""
+    answers = make_answers(make_chat_tokenizer(), names)
+    for row in itertools.product([0, 1], repeat=len(names)):
+        assert answers.read(answers.encode(np.array(row))).tolist() == list(row)
+        assert parse_answer(answers.write(np.array(row)), names).tolist() == list(row)
+    assert answers.none == none and write_instruction(names).endswith(f", or {none}.")
+
+
+def test_labels_that_leave_no_words_for_none_or_have_the_same_tokens_are_refused():
+    with pytest.raises(
+        SettingError, match="No words are left for a text without a label: rename one of none, no label"
+    ):
+        make_answers(make_chat_tokenizer(), ["none", "no label", "No label at all"])
+    tokenizer = make_chat_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = NFC()
+    with pytest.raises(SettingError, match="cannot write the label"):
+        make_answers(tokenizer, ["é", "e\u0301"], multilabel=False)
 
 
 @pytest.mark.parametrize("names", [["a,b", "c"], ["a\nb", "c"], ["", "c"], ["Joy", "joy"]])

@@ -59,6 +59,28 @@ def test_what_was_trained_comes_back_with_the_same_scores_and_answers(decoder, m
     assert loaded.prompt == writer.prompt
 
 
+@pytest.mark.parametrize("method", ["generate", "generate-full"])
+def test_a_writer_replaces_an_earlier_one_and_nothing_else(method, decoder, tmp_path):
+    tokenizer = load_tokenizer(decoder)
+    for kind in ("generate-full", method, method):
+        save(load_writer(str(decoder), LABELS, method=kind, device=FP32, rank=4), tokenizer, tmp_path / "model")
+    (tmp_path / "model/notes.txt").write_text("dear")
+    with pytest.raises(SettingError, match=r"holds other things \(notes.txt\)"):
+        save(load_writer(str(decoder), LABELS, method=method, device=FP32, rank=4), tokenizer, tmp_path / "model")
+    assert (tmp_path / "model/notes.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize(
+    "change", [{"thresholds": [0.5]}, {"text_max_length": "16"}, {"id2label": ["a", "b", "c"]}], ids=str
+)
+def test_a_writer_s_config_that_was_changed_by_hand_is_refused(change, decoder, tmp_path):
+    writer = load_writer(str(decoder), LABELS, method="generate-full", device=FP32)
+    file = save(writer, load_tokenizer(decoder), tmp_path / "model") / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(AssetError, match=rf"config\.json of '.*model': {next(iter(change))}"):
+        load(tmp_path / "model", device=FP32)
+
+
 def test_training_changes_what_the_method_says_and_begins_where_the_decoder_was(decoder):
     untrained = {m: load_writer(str(decoder), LABELS, method=m, device=FP32) for m in ("generate", "generate-full")}
     encoded = encode_texts(TEXTS, read_as_text(load_tokenizer(decoder)), 64)

@@ -1,5 +1,7 @@
 """The model that writes its labels: what it reads, what it learns, its score per label, and its answers."""
 
+import json
+import shutil
 from functools import cache
 from tempfile import mkdtemp
 
@@ -10,8 +12,12 @@ from tiny import FP32, LABELS, build_writer, toy_texts
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from helpers.deploy.predictor import Predictor
+from helpers.exceptions import SettingError
 from helpers.generation.decoding import write_answers
+from helpers.generation.pretrained import load_writer, plan_labels
 from helpers.generation.prompts import Prompt, encode_prompt, read_as_text
+from helpers.generation.saving import load, save
 from helpers.generation.writer import IGNORED, LabelWriter, break_stick, completion_loss, later_loss
 from helpers.models.batches import collate, encode_texts
 from helpers.models.predict import predict_logits
@@ -169,12 +175,14 @@ def test_rows_keep_their_places_when_texts_fail(monkeypatch):
         return generate(input_ids=input_ids, **how)
 
     monkeypatch.setattr(writer.backbone, "generate", fail_on_one)
-    given = [*texts[:2], "", *texts[2:], None]
+    given = [*texts[:2], "", *texts[2:], None, "half \ud83d an emoji"]
     answers = write_answers(writer, given, tokenizer, batch_size=3, device=FP32)
     assert len(answers) == len(given)
-    assert answers[2].error == "Text 3 is empty." and answers[-1].error == "Text 10 is None."
+    said = [answers[row].error for row in (2, -2, -1)]
+    assert said[:2] == ["Text 3 is empty: give some words.", "Text 10 is None: give some words."]
+    assert said[2] == "Text 11 holds half a character (U+D83D): replace or delete it."
     assert answers[5].error == "This text could not be answered (RuntimeError)." and answers[5].labels is None
-    kept = [answer.text for row, answer in enumerate(answers) if row not in (2, 5, 9)]
+    kept = [answer.text for row, answer in enumerate(answers) if row not in (2, 5, 9, 10)]
     assert kept == [text for row, text in enumerate(expected) if row != 4]
 
 
@@ -200,6 +208,36 @@ def test_the_instruction_and_the_answer_keep_their_places_in_a_model_that_reads_
     assert max(read) < writer.config.max_position_embeddings
     cut, short = write_answers(writer, ["glad0 " * 50, tokenizer.decode(ids[:5])], tokenizer, device=FP32)
     assert cut.text == short.text and cut.labels is not None
+
+
+def test_a_text_that_is_cut_to_leave_room_for_the_answer_is_called_cut(tmp_path, capsys):
+    """Mistake: the room behind the prompt is known to the model alone, and a text without its end is called whole."""
+    writer, tokenizer = make_writer()
+    writer.config.max_position_embeddings = len(writer.before) + len(writer.after) + writer.answers.longest + 30
+    save(writer, tokenizer, tmp_path, max_length=128)
+    settings = load(tmp_path, device=FP32)[2]
+    ids = tokenizer("x " * 40, add_special_tokens=False)["input_ids"]
+    texts = [tokenizer.decode(ids[:count]) for count in (30, 31)]
+    for predictor in (Predictor(writer, tokenizer, {"max_length": 128}, device=FP32), Predictor.load(tmp_path)):
+        assert [one.truncated for one in predictor.predict(texts)] == [False, True]
+        assert predictor.max_length == settings["max_length"] == 30
+    assert capsys.readouterr().out == ""
+    writer.score([ids])
+    assert capsys.readouterr().out.startswith(
+        "Texts are cut at 30 tokens: prompt and labels take the rest of the model"
+    )
+
+
+def test_a_model_without_room_for_a_text_is_refused(tmp_path):
+    where = shutil.copytree(folder(), tmp_path / "small")
+    config = json.loads((where / "config.json").read_text()) | {"max_position_embeddings": 128}
+    (where / "config.json").write_text(json.dumps(config))
+    names = [f"emotion number {number}" for number in range(30)]
+    said = r"Prompt and labels take [\d,]+ of the model's 128 tokens: choose a decoder that reads more, or fewer"
+    with pytest.raises(SettingError, match=said):
+        load_writer(str(where), names, method="generate-full", multilabel=True, device=FP32)
+    with pytest.raises(SettingError, match=said):  # before a run is begun
+        plan_labels(str(where), names, method="generate", multilabel=True)
 
 
 @pytest.mark.parametrize("multilabel", [True, False])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, make_tokenizer, toy_data
+from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_model, build_models, make_tokenizer, toy_data
 
 from helpers.exceptions import AssetError
 from helpers.models import adapters
@@ -330,3 +330,24 @@ def test_gradient_checkpointing_can_be_switched_off_again(models):
     assert backbone_of(classifier).is_gradient_checkpointing
     use_gradient_checkpointing(classifier, on=False)
     assert not backbone_of(classifier).is_gradient_checkpointing
+
+
+def test_a_base_that_was_moved_is_named_with_the_remedy(tmp_path, monkeypatch):
+    """Mistake: the path that is called wrong is not the one that was given."""
+    base = build_model("bert", tmp_path / "pre")
+    monkeypatch.chdir(tmp_path)
+    classifier = load_classifier("./pre", LABELS, method="lora", rank=4)
+    save(classifier, make_tokenizer(), tmp_path / "run/model")
+    monkeypatch.chdir("/")
+    assert load(tmp_path / "run")[2]["label_names"] == LABELS, "a relative path means the same from any folder"
+    base.rename(tmp_path / "moved")
+    said = (
+        r"The adapter '.*run' stands on '.*pre', which is not there: put it back, or change base_model in config.json"
+    )
+    with pytest.raises(AssetError, match=said):
+        load(tmp_path / "run")
+    (tmp_path / "run/model/config.json").unlink()
+    with pytest.raises(
+        AssetError, match=r"pre', which is not there: .* base_model_name_or_path in adapter_config.json"
+    ):
+        load(tmp_path / "run")

@@ -12,7 +12,7 @@ import torch
 from tiny import BF16, FP32, LABELS, build_model, make_tokenizer, toy_data, toy_texts
 
 from helpers.deploy.predictor import Predictor
-from helpers.exceptions import AssetError
+from helpers.exceptions import AssetError, DataError
 from helpers.models.adapters import merge_lora
 from helpers.models.batches import encode_texts
 from helpers.models.classifier import backbone_of, final_layer, label_names, plain_model
@@ -400,6 +400,10 @@ def test_placeholders_are_taken_in_order_only_if_they_are_as_many():
     assert match_labels(["neg", "pos"], ["LABEL_0", "LABEL_1"]) == [0, 1]
     assert match_labels(["neg", "pos"], ["LABEL_0", "LABEL_1", "LABEL_2"]) == [None, None]
     assert match_labels(["pos", "new", "neg"], ["neg", "pos"]) == [1, None, 0]
+    assert match_labels(["Joy", "joy "], ["joy ", "sad", "Joy"]) == [2, 0], "a model that has both"
+    assert match_labels(["Joy", "joy"], ["sad", "glad"]) == [None, None]
+    with pytest.raises(DataError, match="'Joy' and 'joy' are one label of the model, 'joy': make them one in the data"):
+        match_labels(["Joy", "joy", "sad"], ["joy", "sad"])
 
 
 # Attention and precision, chosen by architecture and device ------------------------------------------------------------

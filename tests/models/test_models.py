@@ -12,7 +12,7 @@ from tiny import ARCHITECTURES, DECODERS, FAMILIES, FP32, LABELS, build_model, b
 from torch import nn
 from transformers import AutoModel
 
-from helpers.exceptions import AssetError
+from helpers.exceptions import AssetError, SettingError
 from helpers.models.batches import collate
 from helpers.models.classifier import (
     POOLINGS,
@@ -181,13 +181,24 @@ def test_nothing_saved_is_a_pickle(models, tmp_path):
 def test_saving_again_replaces_the_whole_folder(models, tmp_path):
     first, second = (load_classifier(str(models["bert"]), LABELS, seed=seed) for seed in (1, 2))
     save(first, make_tokenizer(), tmp_path / "model", temperature=2.0)
-    (tmp_path / "model" / "stray.txt").write_text("from the first time")
+    (tmp_path / "model" / "merges.txt").write_text("from the first time")
     save(second, make_tokenizer(), tmp_path / "model")
     loaded, _, settings = load(tmp_path / "model")
     assert torch.equal(final_layer(loaded).weight, final_layer(second).weight)
     assert settings["thresholds"] is None
-    assert not (tmp_path / "model" / "stray.txt").exists()
+    assert not (tmp_path / "model" / "merges.txt").exists()
     assert os.listdir(tmp_path) == ["model"], "temporary folders must not stay behind"
+
+
+@pytest.mark.parametrize("other", ["notes.txt", "runs/config.json"])
+def test_a_folder_with_other_things_is_not_replaced(other, models, tmp_path):
+    classifier, tokenizer = load_classifier(str(models["bert"]), LABELS), make_tokenizer()
+    save(classifier, tokenizer, tmp_path / "model")
+    (tmp_path / "model" / other).parent.mkdir(exist_ok=True)
+    (tmp_path / "model" / other).write_text("dear")
+    with pytest.raises(SettingError, match=rf"holds other things \({other}\), which would be deleted"):
+        save(classifier, tokenizer, tmp_path / "model")
+    assert (tmp_path / "model" / other).read_text() == "dear"
 
 
 def test_a_failing_save_leaves_the_old_folder_alone(models, tmp_path):

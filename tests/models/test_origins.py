@@ -12,9 +12,11 @@ from tiny import FP32, LABELS, VOCABULARY, build_model, make_tokenizer, toy_text
 
 from helpers.exceptions import AssetError, SettingError
 from helpers.models.batches import encode_texts
+from helpers.models.heads import plan_labels
 from helpers.models.origins import count_positions, find_origin, load_tokenizer
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import load_classifier
+from helpers.models.saving import load, save
 from helpers.models.weights import read_config
 
 HEADS = {"num_attention_heads": 2, "num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 16}
@@ -190,3 +192,44 @@ def test_a_word_that_only_the_tokenizer_knows_is_refused_where_it_occurs(bert, t
 )
 def test_places_are_counted_as_the_architecture_counts_them(config, positions):
     assert count_positions(config) == positions
+
+
+# What people change in a model's config.json
+
+
+@pytest.fixture(scope="module")
+def trained(bert, tmp_path_factory):
+    """A classifier, one with a pooling of the course, and an adapter, each with thresholds."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name, how in {"native": {}, "pooled": {"pooling": "mean"}, "adapter": {"method": "lora", "rank": 4}}.items():
+        classifier = load_classifier(str(bert), LABELS, multilabel=True, **how)
+        save(classifier, make_tokenizer(), folder / name, thresholds=[0.1, 0.2, 0.3], max_length=16)
+    return folder
+
+
+@pytest.mark.parametrize("change, says", [
+    *[({"thresholds": cuts}, "thresholds must be a list of numbers from 0 to 1, one for each label")
+      for cuts in ("x", 0.5, {}, [None] * 3, ["0.5"] * 3, [2, 0.5, 0.5], [-1, 0, 0], [float("nan")] * 3, [True] * 3)],
+    ({"thresholds": [0.5]}, "thresholds are 1 for 3 labels, but must be one for each"),
+    *[({"id2label": labels}, "id2label must number the labels from 0 on without a gap")
+      for labels in (["a", "b", "c"], "abc", {"x": "a", "y": "b"}, {"0": "a", "1": "b", "3": "c"}, {"1": "a", "2": "b"})],
+    *[({"text_max_length": length}, "text_max_length is .*, but must be a whole number of at least 1")
+      for length in ("16", -1, 0, 1e9, [], True)],
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("kind", ["native", "pooled", "adapter"])
+def test_a_config_that_was_changed_by_hand_is_refused_in_a_sentence(kind, change, says, trained, tmp_path):
+    shutil.copytree(trained / kind, tmp_path / "model")
+    config = json.loads((trained / kind / "config.json").read_text()) | change
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    for use in (load, lambda model: plan_labels(model, LABELS, multilabel=True)):
+        with pytest.raises(AssetError, match=rf"config\.json of '.*model': {says}"):
+            use(str(tmp_path / "model"))
+
+
+def test_a_config_that_says_nothing_of_thresholds_or_whose_labels_are_in_another_order_is_read(trained, tmp_path):
+    shutil.copytree(trained / "native", tmp_path / "model")
+    config = json.loads((trained / "native/config.json").read_text())
+    config |= {"thresholds": None, "text_max_length": None, "id2label": {"2": "c", "0": "a", "1": "b"}}
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    settings = load(tmp_path / "model", device=FP32)[2]
+    assert (settings["label_names"], settings["thresholds"]) == (["a", "b", "c"], None)

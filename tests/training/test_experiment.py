@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import FP32, LABELS, build_model, toy_texts
+from tiny import FP32, LABELS, build_model, build_writer, toy_texts
 
 from helpers.data.load import load_data
 from helpers.deploy.predictor import Predictor
@@ -44,7 +44,7 @@ def finished(setting, tmp_path_factory):
 
 
 @pytest.mark.parametrize("asked", [None, True, False])
-def test_a_recipe_may_ask_for_gradient_checkpointing(setting, monkeypatch, asked):
+def test_a_recipe_may_ask_for_gradient_checkpointing(setting, monkeypatch, asked, tmp_path):
     given = {}
 
     class StopError(Exception):
@@ -56,10 +56,22 @@ def test_a_recipe_may_ask_for_gradient_checkpointing(setting, monkeypatch, asked
 
     monkeypatch.setattr(experiment, "load_classifier", note)
     with pytest.raises(StopError):
-        run_toy(setting, None, Recipe(setting[0], CONFIG, max_length=24, gradient_checkpointing=asked))
+        run_toy(setting, tmp_path, Recipe(setting[0], CONFIG, max_length=24, gradient_checkpointing=asked))
     assert given["gradient_checkpointing"] is asked
     chosen = SimpleNamespace(model="x", gradient_checkpointing=asked)
     assert Recipe.of(chosen, CONFIG).gradient_checkpointing is asked
+
+
+def test_of_a_model_that_writes_texts_are_cut_where_its_room_ends_and_that_is_recorded(setting, tmp_path, capsys):
+    where = build_writer(tmp_path / "decoder")
+    config = read_json(where / "config.json") | {"max_position_embeddings": 160}
+    (where / "config.json").write_text(json.dumps(config))
+    recipe = Recipe(str(where), replace(CONFIG, epochs=1), method="generate-full", max_length=128)
+    run = run_toy(setting, tmp_path / "run", recipe)
+    room = run.classifier.room
+    assert f"max_length=128: this model reads at most {room} tokens" in capsys.readouterr().out
+    assert run.record["max_length"] == room and run.record["truncated"] == run.encoded["test"].cut.sum() > 0
+    assert run.encoded["train"].lengths.max() == room
 
 
 def test_what_is_returned_is_what_is_written(finished):
