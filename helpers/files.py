@@ -24,6 +24,8 @@ DATA = _CHECKOUT / "data" if _IS_CHECKOUT else Path(sys.prefix) / "share" / "tra
 
 # A file of data, packed or not, by its name.
 DATA_FILE = re.compile(r"\.((csv|tsv|jsonl?|parquet|arrow|xlsx|txt)(\.gz)?|gz)$", re.IGNORECASE)
+# What systems and Jupyter leave in folders, unasked.
+LEFT_BEHIND = {".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints"}
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 ELSEWHERE = "choose another folder, for runs by setting COURSE_RUNS."
@@ -111,7 +113,8 @@ def require_own(folder: str | Path, names: Iterable[str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise SettingError(f"{shorten(folder, 120)} is a file: name a new folder.")
     own = {file for name in names for file in folder.glob(name)}
-    others = sorted(file for file in folder.rglob("*") if file not in own and (file.is_symlink() or not file.is_dir()))
+    files = (file for file in folder.rglob("*") if file.is_symlink() or not file.is_dir())
+    others = sorted(file for file in files if file not in own and not LEFT_BEHIND & {*file.relative_to(folder).parts})
     if others:
         more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
         found = shorten(others[0].relative_to(folder), 60) + more

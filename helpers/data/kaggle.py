@@ -28,11 +28,12 @@ class Questions:
     id_column: str = "ID"
 
 
-def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions | None:
+def read_questions(dataset: str | Path, label_names: Sequence[str], text_column: str | None = None) -> Questions | None:
     """Return the unlabelled test rows of a competition folder, or None where it has no test file, or one with labels.
 
-    A row without a text is a question, too: a submission answers every ID. Raises `DataError` for an ID that is empty or
-    occurs twice, and for a file without a column of IDs or of texts."""
+    `text_column` is what train calls its texts, if that is no usual name. A row without a text is a question, too: a
+    submission answers every ID. Where nothing asks for IDs, neither the file nor a sample of the submission, rows are
+    numbered from 1. Raises `DataError` for an ID that is empty or occurs twice, and for a file without what it needs."""
     files = _find_files(Path(dataset).expanduser())
     if "test" not in files:
         return None
@@ -40,18 +41,20 @@ def read_questions(dataset: str | Path, label_names: Sequence[str]) -> Questions
     if _has_labels(table, files.get("train", []), label_names):
         return None
     name, has = match_column(table, "ID"), f"it has {join_names(table.rows)}"
-    if name is None:
-        remedy = "a submission names its rows by it: add one, or take the file out of the folder"
-        raise DataError(f"{table.source} has no column 'ID' ({has}): {remedy}.")
-    ids = table.rows[name].fillna("").map(str)
+    if name is None and any(files["test"][0].parent.glob("sample*.csv")):
+        raise DataError(f"{table.source} has no column 'ID' ({has}): a submission names its rows by it, add one.")
+    ids = table.rows[name].fillna("").map(str) if name else pd.Series(range(1, len(table.rows) + 1)).map(str)
     if (empty := table.first(ids.str.strip() == "")) is not None:
         raise DataError(f"{table.place(empty)}: the ID is empty: give every row its own.")
     check_unique(table, ids)
-    usual = [found for known in TEXT_COLUMNS if (found := match_column(table, known))]
+    names = [text_column, *TEXT_COLUMNS] if text_column else TEXT_COLUMNS
+    usual = [found for known in names if (found := match_column(table, known))]
     left = [column for column in table.rows if column != name and not is_unlabelled(table, [column])]
     if not usual and len(left) != 1:
         raise DataError(f"{table.source} has no column 'text' ({has}): call its texts so, here and in train.")
-    return Questions(ids.tolist(), table.rows[(usual or left)[0]].fillna("").map(str).tolist(), table.source, name)
+    return Questions(
+        ids.tolist(), table.rows[(usual or left)[0]].fillna("").map(str).tolist(), table.source, name or "ID"
+    )
 
 
 def _find_files(folder: Path) -> dict[str, list[Path]]:

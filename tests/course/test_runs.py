@@ -192,7 +192,7 @@ def test_a_folder_that_holds_anything_else_may_not_be_replaced(other, tmp_path):
     names, folder = ("*.json", "onnx/*.onnx"), tmp_path / "out"
     files.require_own(folder, names)
     (folder / "onnx/empty").mkdir(parents=True)
-    for name in ("config.json", "onnx/model.onnx"):
+    for name in ("config.json", "onnx/model.onnx", "onnx/.DS_Store"):
         (folder / name).touch()
         files.require_own(folder, names)
     (folder / other).parent.mkdir(exist_ok=True, parents=True)

@@ -110,14 +110,21 @@ def test_questions_are_found_however_the_test_file_calls_its_columns(tmp_path, h
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("number,comment_text", r"no column 'ID' \(it has number, comment_text\): .*: add one, or take the file out"),
+        ("number,Tweet", r"no column 'ID' \(it has number, Tweet\): a submission names its rows by it, add one"),
         ("ID,one,two", r"no column 'text' \(it has ID, one, two\): call its texts so"),
     ],
 )
 def test_a_test_file_that_cannot_be_answered_is_refused(tmp_path, header, message):
     write_csv(tmp_path / "test.csv", [["1", "a", "b"][: header.count(",") + 1]], header.split(","))
+    (tmp_path / "sample_submission.csv").write_text("number,joy,love\n1,0,0\n")
     with pytest.raises(DataError, match=message):
         read_questions(tmp_path, ["joy", "love"])
+
+
+def test_where_nothing_asks_for_ids_rows_are_numbered_and_texts_found_by_their_own_name(tmp_path):
+    write_csv(tmp_path / "test.csv", [["ann", "one", "NONE"], ["ben", "two", "NONE"]], ["author", "said", "joy"])
+    questions = read_questions(tmp_path, ["joy"], "said")
+    assert (questions.ids, questions.texts, questions.id_column) == (["1", "2"], ["one", "two"], "ID")
 
 
 def test_an_id_with_a_carriage_return_is_answered(tmp_path):
