@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import socket
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from helpers.deploy.predictor import Predictor
 from helpers.deploy.service import Settings, make_app, start_service
 from helpers.deploy.service.messages import RequestError, read_texts
 from helpers.deploy.service.page import PAGE, describe_policy
+from helpers.deploy.service.server import open_port
 from helpers.deploy.service.settings import read_api_key
 from helpers.exceptions import SettingError
 from helpers.models.pretrained import load_classifier
@@ -42,6 +44,13 @@ def standin():
 
 def scores_of(answer: dict) -> list[float]:
     return [answer["scores"][label] for label in LABELS]
+
+
+def test_an_answer_waits_for_no_acknowledgement():
+    with open_port(Settings(port=0)) as port:
+        port.listen()
+        with socket.create_connection(port.getsockname()), port.accept()[0] as accepted:
+            assert accepted.proto == socket.IPPROTO_TCP  # by which asyncio knows for which ones to set TCP_NODELAY
 
 
 def test_a_text_gets_the_predictor_s_answer(url, predictor):
