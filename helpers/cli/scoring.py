@@ -82,8 +82,8 @@ def _check_unchanged(run: Path, location: str, split: str, corpus: "LoadedData")
     # A revision of the Hub is longer than a fingerprint: the two say nothing of one another.
     if before is None or now is None or len(before) != len(now) or before == now:
         return
-    name, carved = shorten(Path(location).name), "There is no " + ("" if split == "train" else f"{split} split")
-    if any(note.startswith(carved) for note in corpus.notes):
+    name = shorten(Path(location).name)
+    if split in corpus.carved or (split == "train" and corpus.carved):
         raise DataError(
             f"{name} has changed since the run was trained: its {split} rows would be others, some of them learnt; "
             "restore it, or name a file of its own with --dataset."

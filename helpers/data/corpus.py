@@ -17,13 +17,15 @@ MANY_LABELS = 30  # as many as a line can name
 class LoadedData:
     """A dataset as the course uses it: `splits` has train, validation and test with the columns `text` and `label` (int,
     ClassLabel), or `labels` (float32 vector) if `multilabel`, and the columns that came along. `notes` are sentences that
-    a notebook should print; `origin` says how many rows of which columns were read, see `describe`."""
+    a notebook should print; `origin` says how many rows of which columns were read, see `describe`; `carved` names the
+    splits that were missing and set aside from train."""
 
     splits: DatasetDict
     label_names: list[str]
     multilabel: bool
     notes: list[str]
     origin: str = ""
+    carved: tuple[str, ...] = ()
 
 
 def to_dataset(rows: pd.DataFrame, text_column: str, label_columns: list[str], label_names: list[str]) -> Dataset:

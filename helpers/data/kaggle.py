@@ -13,7 +13,7 @@ from helpers.data.labels import is_unlabelled
 from helpers.data.layouts import find_files, is_saved_dataset, read_parts
 from helpers.data.tables import Table, read_table
 from helpers.exceptions import DataError
-from helpers.files import atomic_path, write_rows, write_table
+from helpers.files import atomic_path, write_table
 
 UNKNOWN = "NONE"  # what stands where a label is to be predicted
 
@@ -99,8 +99,7 @@ def write_submission(
     table = pd.DataFrame({questions.id_column: questions.ids})
     table[list(label_names)] = predictions.astype(int)
     with atomic_path(path) as temporary:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            write_rows(file, table)
+        write_table(temporary, table)
         check_submission(temporary, questions, label_names)
     return Path(path)
 

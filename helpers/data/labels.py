@@ -13,13 +13,8 @@ from helpers.data.columns import BINARY, EMOTIONS, check_cells, is_from_prodigy
 from helpers.data.tables import Table
 from helpers.exceptions import DataError, shorten
 
-UNANSWERED = (
-    "none",
-    "nan",
-    "-1",
-    "",
-    "?",
-)  # in any case; what stands where a label is kept secret, or is to be predicted
+# What stands where a label is kept secret, or is to be predicted, in capitals or not.
+UNANSWERED = ("none", "nan", "-1", "", "?")
 MARK = "\0"  # begins the names of the columns that are made here: no file has such a name
 
 

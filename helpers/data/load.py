@@ -37,6 +37,7 @@ def load_data(
         raise DataError(f"{shorten(dataset, 100)} holds no train file (only {source}): name one train.csv.")
     text_column, labels, used, more = _prepare(tables, text_column, label_column)
     origin, notes = _describe_origin(tables, text_column, used), notes + more
+    carved = tuple(name for name in SPLITS if name not in tables)
     notes += carve_missing_splits(tables, text_column, labels.columns, seed)
     named = {
         name: table.rows[[text_column, *labels.columns]].set_axis(["text", *labels.columns], axis=1)
@@ -44,7 +45,7 @@ def load_data(
     }
     notes += duplicate_notes(named)
     splits = {name: to_dataset(tables[name].rows, text_column, labels.columns, labels.names) for name in SPLITS}
-    return LoadedData(DatasetDict(splits), labels.names, labels.multilabel, notes, origin)
+    return LoadedData(DatasetDict(splits), labels.names, labels.multilabel, notes, origin, carved)
 
 
 def load_sentiment(chosen) -> LoadedData:

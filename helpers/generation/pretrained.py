@@ -1,11 +1,8 @@
 """A writer ready to train by one of three methods: from a pretrained decoder, or from a writer that was trained before.
 Taught in notebook 06, section 3."""
 
-from pathlib import Path
-
 import torch
 
-from helpers.assets.find import settle_path
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.device import Device
 from helpers.exceptions import AssetError, SettingError
@@ -15,7 +12,7 @@ from helpers.generation.writer import LabelWriter, require_room
 from helpers.models import heads
 from helpers.models.adapters import LARGE, keep_training_in_fp32, list_linear_layers, quiet_peft
 from helpers.models.classifier import count_parameters, prepare
-from helpers.models.origins import Origin, find_base, find_origin, load_tokenizer, quiet_loading
+from helpers.models.origins import Origin, find_base, find_origin, load_tokenizer, name_base, quiet_loading
 from helpers.models.pretrained import METHODS as CLASSIFIER_METHODS
 from helpers.models.weights import loading_options, read_config, require_backbone
 
@@ -44,9 +41,8 @@ def load_writer(
     backbone = load_decoder(
         origin, dropout=dropout, device=device, adapted=adapted, four_bit=method == "generate-qlora"
     )
-    base = settle_path("model", str(model)) if Path(origin.location).exists() else origin.location
     config = backbone.config
-    config.base_model, config.base_revision, config.thresholds = base, origin.revision, None
+    config.base_model, config.base_revision, config.thresholds = name_base(model, origin), origin.revision, None
     if origin.kind == "adapter":
         config.base_model, config.base_revision = origin.base
     if adapted and not hasattr(backbone, "peft_config"):

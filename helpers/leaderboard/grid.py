@@ -166,7 +166,6 @@ def _read_yaml(file: Path) -> dict:
     class Loader(yaml.SafeLoader):
         """YAML 1.1 reads 2e-5, without a point, as a text; here it is the number that everybody means."""
 
-    Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
     powers = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", powers, list("-+0123456789"))
     try:

@@ -146,8 +146,9 @@ def read_record(folder: Path) -> dict:
 
 def _find_odd(record: dict) -> list[str]:
     """Return the names in `record` whose values a run does not write: JSON of another kind, a fold beyond the folds."""
-    kinds = KINDS.items()
-    odd = [name for name, kind in kinds if type(record.get(name)) not in (*kind, *[type(None)] * (name not in NEEDED))]
+    found = {name: record.get(name) for name in KINDS}
+    odd = [name for name, value in found.items() if value is not None or name in NEEDED]
+    odd = [name for name in odd if type(found[name]) not in KINDS[name]]
     if not odd and (record.get("fold"), record.get("folds")) != (None, None):
         fold, folds = record.get("fold") or 0, record.get("folds") or 0
         odd += ["fold"] if not 1 <= fold <= folds or folds < 2 else []

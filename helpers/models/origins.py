@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.assets.find import find_artefact, find_model
+from helpers.assets.find import find_artefact, find_model, settle_path
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.exceptions import AssetError, shorten
 from helpers.files import read_json
@@ -74,6 +74,11 @@ def find_origin(model: str | Path, *, revision: str | None = None, weights: bool
             "encoder or a decoder that `python -m helpers zoo` lists."
         )
     return Origin(str(model), location, asset.revision, kind, config, _read_part(Path(file)) if file else {})
+
+
+def name_base(model: str | Path, origin: Origin) -> str:
+    """Return how an adapter that is trained on `model`, found at `origin`, names it: a path as an absolute one."""
+    return settle_path("model", str(model)) if Path(origin.location).exists() else origin.location
 
 
 def find_base(adapter: Origin) -> Origin:

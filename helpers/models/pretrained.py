@@ -1,11 +1,8 @@
 """A classifier ready to train by one of four methods: from a pretrained backbone, or from whatever was trained before.
 Taught in notebook 01, section 3, and notebook 05."""
 
-from pathlib import Path
-
 import torch
 
-from helpers.assets.find import settle_path
 from helpers.device import Device
 from helpers.exceptions import SettingError
 from helpers.models.adapters import (
@@ -16,7 +13,7 @@ from helpers.models.adapters import (
 )  # fmt: skip
 from helpers.models.classifier import POOLINGS, backbone_of
 from helpers.models.heads import fit_labels
-from helpers.models.origins import Origin, find_origin
+from helpers.models.origins import Origin, find_origin, name_base
 from helpers.models.saving import load_adapter
 from helpers.models.weights import load_whole
 from helpers.models.zoo import find_pooling
@@ -71,10 +68,7 @@ def _build(
     classifier.config.thresholds = None  # those of an earlier training
     if origin.kind == "adapter" and "lora" in method:
         return classifier
-    base = (
-        settle_path("model", str(model)) if Path(origin.location).exists() else origin.location
-    )  # what an adapter stands on
-    classifier.config.base_model, classifier.config.base_revision = base, origin.revision
+    classifier.config.base_model, classifier.config.base_revision = name_base(model, origin), origin.revision
     if "lora" in method:
         return add_lora(classifier, rank=rank, targets=targets, seed=seed, also=new)
     if method == "probe":  # a linear probe of what the backbone knows already; a new pooling layer stays the identity

@@ -114,9 +114,8 @@ def make_server(predictor, settings: Settings, name: str, on_start: Callable[[],
 def open_port(settings: Settings) -> Iterator[socket.socket]:
     """Yield a socket that is bound to the service's address. Raises `SettingError` where that cannot be done."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[
-            0
-        ]
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
         # Named TCP, asyncio switches off its wait for small packets: an answer would come 40 ms late.
         with socket.socket(family, kind, protocol) as port:
             if os.name == "posix":  # on Windows it would let two services share a port
