@@ -3,6 +3,7 @@
     python tests/benchmarks/bench_accuracy.py semeval2018_ec                  # all-MiniLM-L6-v2, all weights, 3 epochs
     python tests/benchmarks/bench_accuracy.py semeval2018_ec --model SmolLM2-135M-Instruct --method lora --pooling last \\
         --rate 1e-3 --batch 16 --epochs 2
+    python tests/benchmarks/bench_accuracy.py semeval2018_ec --method lora --rate 1e-3      # the same model with LoRA
     python tests/benchmarks/bench_accuracy.py dair_emotion
 
 The folder holds files of train and validation: SemEval-2018 E-c (eleven 0/1 columns), dair-ai/emotion (text, label). The

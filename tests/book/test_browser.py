@@ -81,4 +81,4 @@ def test_every_page_of_the_book_is_without_fault():
         page = (ROOT / f"book/_build/html/notebooks/{chapter.stem}.html").read_text(encoding="utf-8")
         assert f"colab.research.google.com/github/{REPOSITORY}/blob/main/notebooks/{chapter.name}" in page
         assert (ROOT / f"book/_build/html/download/{chapter.name}").read_bytes() == chapter.read_bytes()
-        assert "next-page" in page or "prev-page" in page
+        assert 'class="right-next"' in page or 'class="left-prev"' in page
