@@ -54,7 +54,7 @@ def train_lines(given: dict) -> Iterator[str]:
     from helpers.data import describe, load_data, relabel, take_examples
     from helpers.device import find_device
     from helpers.generation import plan_labels
-    from helpers.models import find_defaults, load_tokenizer
+    from helpers.models import find_defaults, load_tokenizer, require_layers
     from helpers.models.batches import fit_length
     from helpers.runs import number_name, open_run_folder, shorten_name
     from helpers.training import Recipe, TrainingConfig, train_run
@@ -71,6 +71,7 @@ def train_lines(given: dict) -> Iterator[str]:
         corpus = take_examples(corpus, chosen.max_train_examples, chosen.seed)
         recipe = replace(recipe, max_length=fit_length(recipe.max_length, tokenizer.model_max_length))
         where = {name: getattr(recipe, name) for name in ("method", "pooling", "revision")}
+        require_layers(chosen.model, recipe.last_layers, revision=recipe.revision)
         plan = plan_labels(chosen.model, corpus.label_names, multilabel=corpus.multilabel, **where)
         if not chosen.run_name:
             name = f"{shorten_name(chosen.dataset)}-{shorten_name(chosen.model)}-seed{chosen.seed}"

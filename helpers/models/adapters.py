@@ -14,20 +14,22 @@ from torch import nn
 from helpers.device import Device, find_device
 from helpers.exceptions import SettingError
 from helpers.models.classifier import TextClassifier, backbone_of, count_parameters, head_parts
+from helpers.models.frozen import last_numbers
 
 LARGE = 500e6  # frozen parameters. No smaller model of the zoo takes more than 7.1 GiB without it, by data/zoo.csv
 
 
 def add_lora(
     classifier: nn.Module, *, rank: int = 16, alpha: int | None = None, targets: list[str] | None = None,
-    dropout: float = 0.0, seed: int = 0, also: list[str] | None = None,
+    dropout: float = 0.0, seed: int = 0, also: list[str] | None = None, last_layers: int | None = None,
 ):  # fmt: skip
     """Return `classifier` as a `PeftModel` in which only thin matrices beside the `targets`, and the head, are trained.
 
     `targets` are names of linear layers ("q_proj"), by default all of the backbone's; `alpha` (2 x rank by default)
     scales the product: it is multiplied by alpha / rank. The head is new, so it must be trained and saved as well:
     `modules_to_save`, with what else is new (`also`). At first B is zero: the logits are those of the classifier as it
-    was. Raises `ValueError` for a target that the backbone does not have.
+    was. With `last_layers`, only so many upper layers get matrices. Raises `ValueError` for a target or a number of layers
+    that the backbone does not have.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -40,9 +42,11 @@ def add_lora(
         raise SettingError(f"LoRA finds no linear layer {named} in {kind}: it has {', '.join(found) or 'none'}.")
     if not isinstance(rank, int) or rank < 1:
         raise SettingError(f"rank={rank!r}: it must be a whole number of at least 1; 8 to 64 are usual.")
+    where = None if last_layers is None else list(last_numbers(backbone.config, last_layers))
     torch.manual_seed(seed)  # the initial A
     config = LoraConfig(
         r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=targets, modules_to_save=trained,
+        layers_to_transform=where,
         task_type=None if isinstance(classifier, TextClassifier) else "SEQ_CLS",  # so that peft's own classes open it
         base_model_name_or_path=classifier.config._name_or_path, revision=getattr(classifier.config, "base_revision", None),
     )  # fmt: skip

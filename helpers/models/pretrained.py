@@ -12,10 +12,11 @@ from helpers.models.adapters import (
     wants_gradient_checkpointing,
 )  # fmt: skip
 from helpers.models.classifier import POOLINGS, backbone_of
+from helpers.models.frozen import freeze_below, last_numbers
 from helpers.models.heads import fit_labels
 from helpers.models.origins import Origin, find_origin, name_base
 from helpers.models.saving import load_adapter
-from helpers.models.weights import load_whole
+from helpers.models.weights import load_whole, read_config
 from helpers.models.zoo import find_pooling
 
 METHODS = ("probe", "lora", "qlora", "full")
@@ -26,6 +27,7 @@ def load_classifier(
     model: str, label_names: list[str], *, method: str = "full", multilabel: bool = False, pooling: str = "auto",
     dropout: float | None = None, device: Device | None = None, rank: int = 16, targets: list[str] | None = None,
     seed: int = 0, revision: str | None = None, gradient_checkpointing: bool | None = None,
+    last_layers: int | None = None,
 ):  # fmt: skip
     """Return a classifier for `label_names` on what `model` holds, ready to train by `method`.
 
@@ -33,16 +35,20 @@ def load_classifier(
     initialised; what was trained before, here or elsewhere, keeps its head's rows for the labels that it knows (see
     `plan_labels`), an adapter is merged first, or trained on if `method` is LoRA's. "full" trains all weights, "probe"
     the head alone, "lora" thin matrices of `rank` beside the `targets`, and "qlora" the same beside weights that rest in
-    4 bits. `pooling` says which vector of a text the head reads: "native" as the architecture's own class does it, "cls",
-    "mean" or "last"; "auto" what the zoo lists for the model, or native. `dropout` is what the model brings, unless given
-    for backbone and head. `device` chooses the attention kernel. Without a word about `gradient_checkpointing`, a large
+    4 bits; with `last_layers` only so many of the upper layers, or matrices beside them (see `frozen`). `pooling` says
+    which vector of a text the head reads: "native" as the architecture's own class does it, "cls", "mean" or "last";
+    "auto" what the zoo lists for the model, or native. `dropout` is what the model brings, unless given for backbone and
+    head. `device` chooses the attention kernel. Without a word about `gradient_checkpointing`, a large
     model with an adapter has it. Called twice, it returns the same weights twice.
     """
     for name, value, allowed in (("method", method, METHODS), ("pooling", pooling, HEADS)):
         if value not in allowed:
             raise SettingError(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
+    if last_layers is not None and method == "probe":
+        raise SettingError("method='probe' trains no layers: leave last_layers out, or use full, lora or qlora.")
     origin = find_origin(model, revision=revision)
     new = {"multilabel": multilabel, "dropout": dropout, "rank": rank, "targets": targets, "seed": seed}
+    new |= {"last_layers": last_layers}
     classifier = _build(origin, model, label_names, method, pooling=pooling, device=device, **new)
     if gradient_checkpointing is None:
         gradient_checkpointing = wants_gradient_checkpointing(classifier)
@@ -51,9 +57,15 @@ def load_classifier(
     return classifier
 
 
+def require_layers(model: str, last_layers: int | None, *, revision: str | None = None) -> None:
+    """Raise `SettingError` for more last layers than `model` has; its weights are not read."""
+    if last_layers is not None:
+        last_numbers(read_config(find_origin(model, revision=revision)), last_layers)
+
+
 def _build(
     origin: Origin, model: str, label_names: list[str], method: str, *, multilabel: bool, pooling: str,
-    dropout: float | None, device: Device | None, rank: int, targets: list[str] | None, seed: int,
+    dropout: float | None, device: Device | None, rank: int, targets: list[str] | None, seed: int, last_layers: int | None,
 ):  # fmt: skip
     """Return the classifier for `load_classifier`, which checked what it was given and calls it `model`."""
     if pooling == "auto" and origin.kind == "backbone":
@@ -70,9 +82,11 @@ def _build(
         return classifier
     classifier.config.base_model, classifier.config.base_revision = name_base(model, origin), origin.revision
     if "lora" in method:
-        return add_lora(classifier, rank=rank, targets=targets, seed=seed, also=new)
+        return add_lora(classifier, rank=rank, targets=targets, seed=seed, also=new, last_layers=last_layers)
     if method == "probe":  # a linear probe of what the backbone knows already; a new pooling layer stays the identity
         backbone_of(classifier).requires_grad_(False)
+    elif last_layers is not None:
+        freeze_below(classifier, last_layers)
     return classifier
 
 

@@ -49,6 +49,7 @@ class Recipe:
     dropout: float | None = None  # what the model comes with
     rank: int = 16
     targets: tuple[str, ...] | None = None
+    last_layers: int | None = None  # all
     revision: str | None = None
     gradient_checkpointing: bool | None = None  # None: a large model with an adapter has it
 
@@ -62,6 +63,8 @@ class Recipe:
         for name, allowed in (("method", METHODS), ("pooling", HEADS)):
             if getattr(self, name) not in allowed:
                 raise SettingError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(allowed)}.")
+        if self.last_layers is not None and self.method in WRITING:
+            raise SettingError(f"method={self.method!r} takes no last_layers: leave it out.")
         if not isinstance(self.max_length, int) or self.max_length < 4:
             raise SettingError(f"max_length={self.max_length!r}: it must be a whole number of at least 4 tokens.")
 
@@ -134,7 +137,7 @@ def train_run(
 def _load_fresh(corpus: LoadedData, recipe: Recipe, device: Device):
     """Return what is to be trained: a classifier, or a model that writes the labels."""
     own = ["method", "dropout", "rank", "targets", "revision", "gradient_checkpointing"]
-    own += [] if recipe.method in WRITING else ["pooling"]
+    own += [] if recipe.method in WRITING else ["pooling", "last_layers"]
     new = {name: getattr(recipe, name) for name in own} | {"seed": recipe.training.seed, "device": device}
     make = load_writer if recipe.method in WRITING else load_classifier
     return make(recipe.model, corpus.label_names, multilabel=corpus.multilabel, **new)

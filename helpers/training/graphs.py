@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from helpers.models.batches import collate
+from helpers.models.frozen import count_frozen
 from helpers.training.losses import compute_loss, default_loss
 
 MULTIPLE = 8  # tokens: a few lengths stand for all, and at most seven tokens more per text are computed
@@ -146,8 +147,9 @@ def can_record(run) -> bool:
         parameter.dtype == torch.float32 for parameter in run.classifier.parameters()
     )
     again = any(getattr(module, "gradient_checkpointing", False) for module in run.classifier.modules())
+    remembers = count_frozen(run.classifier) > 0  # and looks on the host what it has seen
     known_loss = run.loss_function is default_loss or hasattr(run.loss_function, "name")
-    return on_gpu and as_it_is and not again and known_loss
+    return on_gpu and as_it_is and not again and not remembers and known_loss
 
 
 def pad_length(rows: np.ndarray, lengths: np.ndarray) -> int:

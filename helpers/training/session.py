@@ -18,6 +18,7 @@ from helpers.evaluation import metrics
 from helpers.exceptions import TrainingError
 from helpers.models.batches import EncodedTexts
 from helpers.models.classifier import count_parameters, label_names
+from helpers.models.frozen import lower_layers_once
 from helpers.models.shortcuts import occurring_words_only
 from helpers.runs import ProgressBar
 from helpers.training import checkpoints, processes
@@ -63,6 +64,7 @@ class Session:
         texts = [*self.train.input_ids, *self.validation.input_ids, [self.train.pad_id, self.validation.pad_id, *own]]
         with contextlib.ExitStack() as stack:
             stack.enter_context(occurring_words_only(self.classifier, chain.from_iterable(texts)))
+            stack.enter_context(lower_layers_once(self.classifier))
             stack.enter_context(processes.released(self.classifier))
             stack.enter_context(fast_matmul(self.device))
             stack.enter_context(explain_lack_of_memory(self))

@@ -236,6 +236,7 @@ def one_sentence(outcome, *, says):
         (["--precision", "fp32"], "precision='fp32' is unknown: use one of auto, bf16, fp16, no"),
         (["--schedule", "linear"], "schedule='linear' is unknown"),
         (["--tracker", "mlflow"], "tracker='mlflow' is unknown"),
+        (["--last-layers", "3"], "last_layers=3: this model (llama) has 2."),
     ],
 )
 def test_train_refuses_in_one_sentence_and_writes_nothing(command, tiny_model, tmp_path, options, says):
@@ -290,13 +291,14 @@ def test_a_run_whose_config_was_emptied_by_hand_is_refused(change, says, trained
 
 def test_lora_is_merged_so_that_the_saved_model_needs_no_base(trained, tiny_model, command, tmp_path):
     data = write_csv(tmp_path / "my.csv", own_rows(60), ("text", "label"))
-    options = ["--method", "lora", "--epochs", "2", "--run-name", "adapted"]
+    options = ["--method", "lora", "--last-layers", "1", "--epochs", "2", "--run-name", "adapted"]
     status, _, _ = command("train", "--model", tiny_model, "--dataset", data, *options)
     run = tmp_path / "runs" / "cli" / "adapted"
     record = json.loads((run / "metrics.json").read_text())
     assert status == 0
     assert record["method"] == "LoRA, merged"
     assert record["parameters_trainable"] < record["parameters_total"]
+    assert json.loads((run / "config.json").read_text())["last_layers"] == 1
     assert not (run / "model" / "adapter_config.json").exists()
     status, out, _ = command("evaluate", "--run", run)
     assert f"accuracy   {record['accuracy']:.3f}" in out

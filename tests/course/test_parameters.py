@@ -54,6 +54,7 @@ BAD = {
     "show_texts": ["yes", 1],
     "phrases": ["missing.csv", 5],
     "rank": [0, 2.5],
+    "last_layers": [0, 2.5],
     "decoder_examples": [0],
     "comparison_examples": [-1, 0.5],
     "loss": ["hinge", 5],

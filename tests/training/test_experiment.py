@@ -10,6 +10,7 @@ from tiny import FP32, LABELS, build_model, build_writer, toy_texts
 from helpers.data.load import load_data
 from helpers.deploy.predictor import Predictor
 from helpers.evaluation.metrics import compute_metrics
+from helpers.exceptions import SettingError
 from helpers.files import read_json
 from helpers.training import experiment
 from helpers.training.config import TrainingConfig
@@ -41,6 +42,17 @@ def run_toy(setting, folder, recipe=None, **options):
 def finished(setting, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     return run_toy(setting, folder, label_column="label"), folder
+
+
+def test_a_recipe_of_the_last_layers_trains_less(setting, finished, tmp_path):
+    run = run_toy(setting, tmp_path, Recipe(setting[0], CONFIG, max_length=24, last_layers=1))
+    assert run.record["parameters_trainable"] < finished[0].record["parameters_trainable"]
+
+
+@pytest.mark.parametrize("method", ["generate", "probe"])
+def test_last_layers_are_refused_where_they_mean_nothing(setting, method, tmp_path):
+    with pytest.raises(SettingError, match=r"leave (last_layers|it) out"):
+        run_toy(setting, tmp_path, Recipe(setting[0], CONFIG, method=method, max_length=24, last_layers=1))
 
 
 @pytest.mark.parametrize("asked", [None, True, False])

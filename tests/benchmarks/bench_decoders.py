@@ -1,0 +1,129 @@
+"""LoRA on a small decoder: a plain peft loop, `fit`, and `fit` with the last layers alone; time and accuracy in one table.
+
+    python tests/benchmarks/bench_decoders.py FOLDER [--examples 4000] [--last 8] [--epochs 2] [--last-epochs 2]
+                                              [--seeds 0 1 2] [--ways fit last]
+
+FOLDER holds train and validation files of dair-ai/emotion. (p) is what a first program does: peft's LoRA beside all linear
+layers, texts in random order, each batch padded to its longest, fp32, AdamW; (b) is the same in bf16 where the hardware has
+it. Both are timed on some batches, by turns with a few of (f), `fit` with the same LoRA, and judged by speed alone: what
+they learn is what (f) learns. (f) and (l), the last layers alone with what is below computed once per text
+(`helpers/models/frozen.py`), are trained whole, and scored after their last epoch on the published validation split.
+
+The limit: of n layers of which the last k are trained, E epochs cost (n - k) + 2 k E forward passes of a layer in place of
+2 n E (a backward pass beside frozen weights costs about a forward one).
+"""
+
+import argparse
+import os
+import time
+
+os.environ["COURSE_PROGRESS"] = "off"
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import cross_entropy
+
+from helpers import data, evaluation, models, training
+from helpers.device import autocast, find_device
+from helpers.models.frozen import list_layers
+
+MODEL, LENGTH, RATE, BATCH, FEW = (
+    "SmolLM2-135M-Instruct",
+    96,
+    1e-3,
+    16,
+    8,
+)  # FEW: rows of a validation that chooses nothing
+
+
+def make_classifier(corpus: data.LoadedData, device, seed: int, last: int | None = None):
+    """Return SmolLM2 with LoRA beside all linear layers, of all layers or of the `last`, which reads the mean vector."""
+    how = {"method": "lora", "pooling": "mean", "device": device, "seed": seed, "last_layers": last}
+    return models.load_classifier(MODEL, corpus.label_names, **how)
+
+
+def time_plain_loop(classifier, train, device, batches: int) -> float:
+    """Return texts per second of the loop that a first program writes; the first two batches warm up."""
+    classifier.train().to(device.kind)
+    trained = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=RATE)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0)).numpy()
+    for step in range(batches + 2):
+        if step == 2:
+            began = time.perf_counter()
+        batch = models.collate(train, order[step * BATCH : (step + 1) * BATCH], device.kind)
+        with autocast(device):
+            logits = classifier(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        cross_entropy(logits.float(), batch["labels"]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return batches * BATCH / (time.perf_counter() - began)
+
+
+def train_whole(corpus, encoded, device, seed: int, *, epochs: int, last: int | None) -> dict:
+    """Return accuracy and macro F1 on validation after the last epoch, and the seconds of all training steps."""
+    classifier = make_classifier(corpus, device, seed, last)
+    few = models.select_rows(encoded["validation"], np.arange(FEW))
+    config = training.TrainingConfig(epochs=epochs, batch_size=BATCH, learning_rate=RATE, metric="epoch", seed=seed)
+    result = training.fit(classifier, encoded["train"], few, config, device=device)
+    found = models.predict_logits(classifier, encoded["validation"], device).argmax(axis=1)
+    scores = evaluation.compute_metrics(encoded["validation"].labels, found, corpus.label_names)
+    return {"seed": seed, **{name: scores[name] for name in ("accuracy", "f1_macro")}, "seconds": result.train_seconds}
+
+
+def compare_speed(corpus, encoded, device, batches: int, repeats: int) -> pd.Series:
+    """Return the median texts per second of (p), (b) and (f), which take turns."""
+    rates: dict[str, list[float]] = {}
+    part = models.select_rows(encoded["train"], np.arange((batches + 2) * BATCH))
+    few = models.select_rows(encoded["validation"], np.arange(FEW))
+    config = training.TrainingConfig(epochs=1, batch_size=BATCH, learning_rate=RATE, metric="epoch")
+    for _ in range(repeats):
+        for name, where in {"(p) plain peft loop, fp32": find_device("no"), "(b) the same, bf16": device}.items():
+            rate = time_plain_loop(make_classifier(corpus, where, 0), part, where, batches)
+            rates.setdefault(name, []).append(rate)
+        result = training.fit(make_classifier(corpus, device, 0), part, few, config, device=device)
+        rates.setdefault("(f) fit, all layers", []).append(result.samples_per_second)
+    return pd.DataFrame(rates).median()
+
+
+def main() -> None:
+    """Print the rates, then scores and seconds of whole trainings, seed by seed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    for name, default in (
+        ("examples", 4000),
+        ("last", 8),
+        ("epochs", 2),
+        ("last-epochs", 2),
+        ("batches", 10),
+        ("repeats", 5),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--ways", nargs="*", choices=["speed", "fit", "last"], default=["speed", "fit", "last"])
+    arguments = parser.parse_args()
+    corpus = data.take_examples(data.load_data(arguments.folder), arguments.examples)
+    tokenizer, device = models.load_tokenizer(MODEL), find_device()
+    encoded = {name: models.encode_split(corpus.splits[name], tokenizer, LENGTH) for name in ("train", "validation")}
+    count = len(list_layers(models.backbone_of(make_classifier(corpus, device, 0))))
+    print(device, f"{torch.get_num_threads()} threads; {len(encoded['train']):,} texts, {count} layers", flush=True)
+    if "speed" in arguments.ways:
+        print(
+            compare_speed(corpus, encoded, device, arguments.batches, arguments.repeats).round(1).to_string(),
+            flush=True,
+        )
+    ways = {"fit": (arguments.epochs, None), "last": (arguments.last_epochs, arguments.last)}
+    for seed in arguments.seeds:
+        for name in [way for way in ways if way in arguments.ways]:
+            epochs, last = ways[name]
+            found = train_whole(corpus, encoded, device, seed, epochs=epochs, last=last)
+            print(
+                f"{name}, {last or count} layers, {epochs} epochs:",
+                {k: round(v, 4) for k, v in found.items()},
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
