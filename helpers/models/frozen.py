@@ -2,7 +2,8 @@
 
 Of n layers of which the last k are trained, an epoch then costs k of n; the first one the others' forward pass as well.
 For decoders, whose layers see no dropout. After "feature extraction" as it was before fine-tuning: Peters et al., *To Tune
-or Not to Tune?* (2019). What it gains is measured by `tests/benchmarks/bench_decoders.py`. Taught in notebook 02, section 7.
+or Not to Tune?* (2019). What it gains is measured by `tests/benchmarks/bench_decoders.py`. Taught in notebook 02,
+section 8.
 """
 
 import contextlib
