@@ -1,5 +1,6 @@
 """For the tests: tiny random models of true architectures, a word-level tokenizer, and a toy dataset anything can learn."""
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from transformers import (
 )
 
 from helpers.device import Device
-from helpers.models.batches import EncodedTexts, encode_texts
+from helpers.models.batches import EncodedTexts, collate, encode_texts
 
 # Tensors this small gain nothing from threads; on a busy machine, threads that wait for each other cost minutes.
 torch.set_num_threads(1)
@@ -170,6 +171,26 @@ def toy_data(*, multilabel: bool = False) -> tuple[EncodedTexts, EncodedTexts]:
     tokenizer = make_tokenizer()
     cuts = (slice(0, 45), slice(45, 60))
     return tuple(encode_texts(texts[cut], tokenizer, 64, labels[cut]) for cut in cuts)
+
+
+def compute_pass(classifier, encoded: EncodedTexts, rows: np.ndarray, block=contextlib.nullcontext, *, passes: int = 1):
+    """Return logits and gradients of the last of some passes over the same `rows`; inside `block`, which ends before the
+    gradients are looked at."""
+    batch = collate(encoded, rows)
+    with block():
+        for _ in range(passes):
+            classifier.zero_grad()
+            logits = classifier(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            torch.nn.functional.cross_entropy(logits, batch["labels"]).backward()
+    return logits.detach(), {name: p.grad for name, p in classifier.named_parameters() if p.grad is not None}
+
+
+def assert_same_pass(found, expected) -> None:
+    """Two results of `compute_pass` agree: logits, and the gradient of every parameter that has one."""
+    torch.testing.assert_close(found[0], expected[0], atol=1e-6, rtol=1e-5)
+    assert found[1].keys() == expected[1].keys()
+    for name, gradient in expected[1].items():
+        torch.testing.assert_close(found[1][name], gradient, atol=1e-6, rtol=1e-4, msg=name)
 
 
 def tf32_is_on() -> bool:

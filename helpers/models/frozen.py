@@ -10,11 +10,12 @@ import contextlib
 from collections.abc import Iterator
 from itertools import takewhile
 
+import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
 
 from helpers.exceptions import SettingError
+from helpers.models.batches import EncodedTexts, collate
 from helpers.models.classifier import backbone_of
 
 # Decoders that are nothing but: token vectors, then `layers`, then `norm`. (Gemma scales what comes from below.)
@@ -96,10 +97,9 @@ class RememberedLayers:
     def compute(self, texts: list[tuple[int, ...]]) -> list[torch.Tensor]:
         """Return what the lower layers make of `texts`, in the precision of the products that read it."""
         where = self.backbone.embed_tokens.weight.device
-        ids = pad_sequence([torch.tensor(text, device=where) for text in texts], batch_first=True)
-        mask = pad_sequence([torch.ones(len(text), dtype=torch.long, device=where) for text in texts], batch_first=True)
+        batch = collate(EncodedTexts(texts, pad_id=0), np.arange(len(texts)), where)  # what stands in padding is masked
         with self.only(self.lower, nn.Identity()):
-            hidden = self.forward(input_ids=ids, attention_mask=mask).last_hidden_state
+            hidden = self.forward(**batch).last_hidden_state
         if torch.is_autocast_enabled(where.type):
             hidden = hidden.to(torch.get_autocast_dtype(where.type))
         return [states[: len(text)].cpu().clone() for states, text in zip(hidden, texts, strict=True)]

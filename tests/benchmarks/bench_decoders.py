@@ -1,7 +1,7 @@
 """LoRA on a small decoder: a plain peft loop, `fit`, and `fit` with the last layers alone; time and accuracy in one table.
 
     python tests/benchmarks/bench_decoders.py FOLDER [--examples 4000] [--last 8] [--epochs 2] [--last-epochs 2]
-                                              [--seeds 0 1 2] [--ways fit last]
+                                              [--seeds 0 1 2] [--ways speed fit last]
 
 FOLDER holds train and validation files of dair-ai/emotion. (p) is what a first program does: peft's LoRA beside all linear
 layers, texts in random order, each batch padded to its longest, fp32, AdamW; (b) is the same in bf16 where the hardware has
@@ -26,15 +26,10 @@ from torch.nn.functional import cross_entropy
 
 from helpers import data, evaluation, models, training
 from helpers.device import autocast, find_device
-from helpers.models.frozen import list_layers
 
-MODEL, LENGTH, RATE, BATCH, FEW = (
-    "SmolLM2-135M-Instruct",
-    96,
-    1e-3,
-    16,
-    8,
-)  # FEW: rows of a validation that chooses nothing
+MODEL, LENGTH, RATE, BATCH = "SmolLM2-135M-Instruct", 96, 1e-3, 16
+FEW = 8  # rows of a validation that chooses nothing
+SIZES = {"examples": 4000, "last": 8, "epochs": 2, "last-epochs": 2, "batches": 10, "repeats": 5}
 
 
 def make_classifier(corpus: data.LoadedData, device, seed: int, last: int | None = None):
@@ -91,14 +86,7 @@ def main() -> None:
     """Print the rates, then scores and seconds of whole trainings, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder")
-    for name, default in (
-        ("examples", 4000),
-        ("last", 8),
-        ("epochs", 2),
-        ("last-epochs", 2),
-        ("batches", 10),
-        ("repeats", 5),
-    ):
+    for name, default in SIZES.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ways", nargs="*", choices=["speed", "fit", "last"], default=["speed", "fit", "last"])
@@ -106,23 +94,17 @@ def main() -> None:
     corpus = data.take_examples(data.load_data(arguments.folder), arguments.examples)
     tokenizer, device = models.load_tokenizer(MODEL), find_device()
     encoded = {name: models.encode_split(corpus.splits[name], tokenizer, LENGTH) for name in ("train", "validation")}
-    count = len(list_layers(models.backbone_of(make_classifier(corpus, device, 0))))
-    print(device, f"{torch.get_num_threads()} threads; {len(encoded['train']):,} texts, {count} layers", flush=True)
+    print(device, f"{torch.get_num_threads()} threads; {len(encoded['train']):,} texts", flush=True)
     if "speed" in arguments.ways:
-        print(
-            compare_speed(corpus, encoded, device, arguments.batches, arguments.repeats).round(1).to_string(),
-            flush=True,
-        )
+        rates = compare_speed(corpus, encoded, device, arguments.batches, arguments.repeats)
+        print(rates.round(1).to_string(), flush=True)
     ways = {"fit": (arguments.epochs, None), "last": (arguments.last_epochs, arguments.last)}
     for seed in arguments.seeds:
         for name in [way for way in ways if way in arguments.ways]:
             epochs, last = ways[name]
             found = train_whole(corpus, encoded, device, seed, epochs=epochs, last=last)
-            print(
-                f"{name}, {last or count} layers, {epochs} epochs:",
-                {k: round(v, 4) for k, v in found.items()},
-                flush=True,
-            )
+            row = {name: round(value, 4) for name, value in found.items()}
+            print(f"{name}, {last or 'all'} layers, {epochs} epochs: {row}", flush=True)
 
 
 if __name__ == "__main__":

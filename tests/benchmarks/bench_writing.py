@@ -4,8 +4,9 @@
     python tests/benchmarks/bench_writing.py emotion FOLDER --seeds 0 1 2
 
 FOLDER holds train and validation files of SemEval-2018 E-c (eleven 0/1 columns) or of dair-ai/emotion (text, label). A
-tenth of train is set aside, and chooses the epoch and the threshold; the published validation split is scored once. One epoch
-of single labels leaves nothing to choose: 256 of the rows set aside are read then. Small rehearsal: --rows 64 --scored 32. One training of SemEval's rows is meant to stay below 30 minutes on two cores.
+tenth of train is set aside, and chooses the epoch and the threshold; the published validation split is scored once. One
+epoch of single labels leaves nothing to choose: 256 of the rows set aside are read then. Small rehearsal: --rows 64
+--scored 32. One training of SemEval's rows is meant to stay below 30 minutes on two cores.
 """
 
 import argparse

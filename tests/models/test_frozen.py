@@ -1,11 +1,9 @@
 """Frozen lower layers are computed once per text: the same logits and gradients, the same training, and less to compute."""
 
-import contextlib
-
 import numpy as np
 import pytest
 import torch
-from tiny import BF16, FP32, LABELS, build_model, toy_data
+from tiny import BF16, FP32, LABELS, assert_same_pass, build_model, compute_pass, toy_data
 from torch import nn
 
 from helpers.exceptions import SettingError
@@ -38,17 +36,6 @@ def count_calls(module: nn.Module, counts: list) -> None:
     module.register_forward_hook(lambda _module, inputs, _output: counts.append(len(inputs[0])))
 
 
-def compute(classifier, encoded, block=contextlib.nullcontext, rows=ROWS):
-    """Return logits and gradients of a batch that is seen a second time inside `block`."""
-    batch = collate(encoded, rows)
-    with block():
-        for _ in range(2):
-            classifier.zero_grad()
-            logits = classifier(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            nn.functional.cross_entropy(logits, batch["labels"]).backward()
-    return logits.detach(), {name: p.grad for name, p in classifier.named_parameters() if p.grad is not None}
-
-
 @pytest.mark.parametrize("pooling", ["native", "last", "mean"])
 @pytest.mark.parametrize("method", ["full", "lora", "probe"])
 @pytest.mark.parametrize("architecture", PLAIN)
@@ -56,12 +43,9 @@ def test_remembered_layers_give_the_same_logits_and_gradients(folders, architect
     last = {} if method == "probe" else {"last_layers": 1}
     own = {"method": method, "pooling": pooling, "dropout": 0.0, "last_layers": None} | last
     classifier, (encoded, _) = new_classifier(folders[architecture], **own).train(), toy_data()
-    logits, gradients = compute(classifier, encoded)
-    same_logits, same_gradients = compute(classifier, encoded, lambda: lower_layers_once(classifier))
-    torch.testing.assert_close(same_logits, logits, atol=1e-6, rtol=1e-5)
-    assert same_gradients.keys() == gradients.keys()
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(same_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+    expected = compute_pass(classifier, encoded, ROWS)
+    again = compute_pass(classifier, encoded, ROWS, lambda: lower_layers_once(classifier), passes=2)
+    assert_same_pass(again, expected)
 
 
 @pytest.mark.parametrize("architecture", [*PLAIN, "bert", "roberta", "distilbert", "modernbert"])
@@ -106,10 +90,10 @@ def test_a_training_ends_where_it_would_without_memory(folders, device, monkeypa
 def test_a_text_that_finds_no_room_is_computed_every_time(folders, monkeypatch):
     monkeypatch.setattr(frozen, "ROOM", 0)
     classifier, (encoded, _) = new_classifier(folders["qwen2"], dropout=0.0).train(), toy_data()
-    logits, _ = compute(classifier, encoded)
+    logits, _ = compute_pass(classifier, encoded, ROWS)
     below: list = []
     count_calls(list_layers(backbone_of(classifier))[0], below)
-    same, _ = compute(classifier, encoded, lambda: lower_layers_once(classifier))
+    same, _ = compute_pass(classifier, encoded, ROWS, lambda: lower_layers_once(classifier), passes=2)
     torch.testing.assert_close(same, logits, atol=1e-6, rtol=1e-5)
     assert sum(below) == 2 * len({tuple(encoded.input_ids[row]) for row in ROWS})
 

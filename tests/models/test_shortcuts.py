@@ -1,11 +1,9 @@
 """Shortcuts compute the same: logits, gradients, checkpoints; and the classifier is afterwards as it was."""
 
-import contextlib
-
 import numpy as np
 import pytest
 import torch
-from tiny import FAMILIES, FP32, LABELS, build_model, toy_data
+from tiny import FAMILIES, FP32, LABELS, assert_same_pass, build_model, compute_pass, toy_data
 from torch import nn
 
 from helpers.models.adapters import add_lora
@@ -34,25 +32,11 @@ def words_of(encoded, rows=ROWS) -> np.ndarray:
     return np.concatenate([encoded.input_ids[row] for row in rows] + [[encoded.pad_id]])
 
 
-def compute(classifier, encoded, block=contextlib.nullcontext):
-    """Return logits and gradients of a batch; inside `block`, which ends before the gradients are looked at."""
-    batch = collate(encoded, ROWS)
-    classifier.zero_grad()
-    with block():
-        logits = classifier(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        nn.functional.cross_entropy(logits, batch["labels"]).backward()
-    return logits.detach(), {name: p.grad for name, p in classifier.named_parameters() if p.grad is not None}
-
-
 @pytest.mark.parametrize("architecture", FIRST)
 def test_the_first_token_alone_gives_the_same_logits_and_gradients(folders, architecture):
     classifier, (encoded, _) = new_classifier(folders[architecture]).train(), toy_data()
-    logits, gradients = compute(classifier, encoded)
-    same_logits, same_gradients = compute(classifier, encoded, lambda: first_token_only(classifier))
-    torch.testing.assert_close(same_logits, logits, atol=1e-6, rtol=1e-5)
-    assert same_gradients.keys() == gradients.keys()
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(same_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+    expected = compute_pass(classifier, encoded, ROWS)
+    assert_same_pass(compute_pass(classifier, encoded, ROWS, lambda: first_token_only(classifier)), expected)
 
 
 @pytest.mark.parametrize("architecture", FIRST)
@@ -76,12 +60,12 @@ def test_a_classifier_that_reads_more_is_left_as_it_is(folders, architecture, po
 
 def test_an_adapter_reads_the_first_token_alone_too(folders):
     classifier, (encoded, _) = add_lora(new_classifier(folders["bert"])), toy_data()
-    logits, _ = compute(classifier, encoded)
+    logits, _ = compute_pass(classifier, encoded, ROWS)
     with first_token_only(classifier):
         batch = collate(encoded, ROWS)
         hidden = backbone_of(classifier)(batch["input_ids"], batch["attention_mask"]).last_hidden_state
     assert hidden.shape[1] == 1
-    torch.testing.assert_close(compute(classifier, encoded, lambda: first_token_only(classifier))[0], logits)
+    torch.testing.assert_close(compute_pass(classifier, encoded, ROWS, lambda: first_token_only(classifier))[0], logits)
 
 
 def test_predictions_are_those_of_all_tokens(folders):
@@ -96,11 +80,11 @@ def test_predictions_are_those_of_all_tokens(folders):
 def test_the_occurring_words_alone_give_the_same_logits_and_gradients(folders, architecture):
     classifier, (encoded, _) = new_classifier(folders[architecture]).train(), toy_data()
     words = words_of(encoded)
-    logits, gradients = compute(classifier, encoded)
+    logits, gradients = compute_pass(classifier, encoded, ROWS)
     name = next(name for name, p in classifier.named_parameters() if p is table_of(classifier).weight)
     with occurring_words_only(classifier, words):
         reduced = table_of(classifier)
-        same_logits, same_gradients = compute(classifier, encoded)
+        same_logits, same_gradients = compute_pass(classifier, encoded, ROWS)
         assert len(reduced.weight) == len(np.unique(words)) < len(gradients[name])
     torch.testing.assert_close(same_logits, logits)
     torch.testing.assert_close(same_gradients.pop(name), gradients[name][reduced.ids])
