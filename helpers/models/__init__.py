@@ -15,13 +15,15 @@ from helpers.models.origins import load_tokenizer
 from helpers.models.predict import predict_logits
 from helpers.models.pretrained import HEADS, METHODS, load_classifier, require_layers
 from helpers.models.saving import load, save
+from helpers.models.shorten import keep_first_layers
+from helpers.models.soup import average_models
 from helpers.models.weights import count_weights
 from helpers.models.zoo import find_defaults, read_zoo, require_method
 
 __all__ = [
-    "HEADS", "METHODS", "POOLINGS", "LabelPlan", "TextClassifier", "backbone_of", "collate", "count_parameters",
+    "HEADS", "METHODS", "POOLINGS", "LabelPlan", "TextClassifier", "average_models", "backbone_of", "collate", "count_parameters",
     "count_weights", "encode_split", "encode_texts", "final_layer", "find_defaults", "fit_length", "head_parts", "is_multilabel",
-    "label_names", "load", "load_classifier", "load_tokenizer", "make_baseline", "make_batches", "match_labels",
+    "keep_first_layers", "label_names", "load", "load_classifier", "load_tokenizer", "make_baseline", "make_batches", "match_labels",
     "padding_share", "plan_labels", "pool", "pooling_of", "predict_logits", "read_zoo", "require_layers", "require_method", "save",
     "select_rows", "set_labels", "use_gradient_checkpointing",
 ]  # fmt: skip
