@@ -98,5 +98,6 @@ def verdict(comparison: Comparison, *, level: float = 0.05) -> str:
             f"{winner} is ahead of {loser} on average, but not with every seed: train more seeds before naming a winner"
         )
     # The sign ≈ marks numbers that depend on trained weights: the notebooks' tests overlook them.
-    points = f"difference ≈ {100 * c.difference:+.1f} points, 95 % interval ≈ {100 * low:+.1f} to ≈ {100 * high:+.1f}"
+    what = " minus ".join(c.names[::-1])
+    points = f"{what} ≈ {100 * c.difference:+.1f} points, 95 % interval ≈ {100 * low:+.1f} to ≈ {100 * high:+.1f}"
     return f"{found} ({points}, p ≈ {c.p_value:.2g})."

@@ -14,13 +14,14 @@ from helpers.models.shortcuts import first_token_only
 @contextmanager
 def modes_restored(model: torch.nn.Module, *, training: bool = False):
     """Put `model` into evaluation mode (or training mode) inside the block, and every part of it back into its own."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.train(training)
+    others = [module for module in model.modules() if module.training != training]  # mostly none: a text may wait for this
+    for module in others:
+        module.training = training
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in others:
+            module.training = not training
 
 
 @contextmanager

@@ -164,7 +164,7 @@ def plot_worlds(table: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     low, high = table.to_numpy().min(), table.to_numpy().max()
     for name, column, colour, dashes in zip(names, table, COLOURS, ("-", "--", ":", "-.") * 2, strict=False):
         edge = {"facecolor": (colour, 0.25), "edgecolor": colour, "linestyle": dashes, "linewidth": 1.5}
-        ax.hist(table[column], bins=40, range=(low, high), histtype="stepfilled", label=name, **edge)
+        ax.hist(table[column], bins=20, range=(low, high), histtype="stepfilled", label=name, **edge)
         ax.axvline(table[column].mean(), color=colour, linestyle=dashes)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=count_columns(figure, names))
     return figure

@@ -102,9 +102,10 @@ def plot_rates(runs: dict[str, pd.DataFrame], *, score: str) -> Figure:
     for every run, a row of its table each."""
     title, labels = "Every way has its own rate", {"xlabel": "learning rate", "ylabel": score.replace("_", " ")}
     figure, (ax,) = new_figure(7, 3.6, title=title, xscale="log", grid="both", **labels)
-    for table, colour, marker in zip(runs.values(), COLOURS, MARKERS, strict=False):
-        ax.plot(table.groupby("learning_rate")[score].mean(), color=colour, marker=marker)
-        ax.scatter(table["learning_rate"], table[score], color=colour, marker=marker, s=14, alpha=0.5)
+    for i, (table, colour, marker) in enumerate(zip(runs.values(), COLOURS, MARKERS, strict=False)):
+        beside = table["learning_rate"] * 1.06**i  # so that equal scores do not hide each other
+        ax.plot(table.groupby(beside)[score].mean(), color=colour, marker=marker)
+        ax.scatter(beside, table[score], color=colour, marker=marker, s=14, alpha=0.5, zorder=3)
     ax.set_ylim(bottom=0)
     names = shorten(runs)
     figure.legend(ax.lines, names, loc="outside lower center", ncols=count_columns(figure, names))
