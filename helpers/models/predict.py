@@ -14,7 +14,7 @@ from helpers.models.shortcuts import first_token_only
 @contextmanager
 def modes_restored(model: torch.nn.Module, *, training: bool = False):
     """Put `model` into evaluation mode (or training mode) inside the block, and every part of it back into its own."""
-    others = [module for module in model.modules() if module.training != training]  # mostly none: a text may wait for this
+    others = [module for module in model.modules() if module.training != training]  # mostly none, and quick
     for module in others:
         module.training = training
     try:
