@@ -25,10 +25,15 @@ ROOM = 2 << 30  # bytes of remembered texts; what does not fit is computed every
 
 def last_numbers(config, last_layers: int) -> range:
     """Return the numbers of the last layers of a model with this `config`. Raises `SettingError` if it has no such number."""
+    require_layer_count(config, last_layers, setting="last_layers")
+    return range(config.num_hidden_layers - last_layers, config.num_hidden_layers)
+
+
+def require_layer_count(config, layers: int, *, setting: str) -> None:
+    """Raise `SettingError`, which names the `setting`, if a model with this `config` has no such number of `layers`."""
     count = config.num_hidden_layers
-    if not isinstance(last_layers, int) or not 1 <= last_layers <= count:
-        raise SettingError(f"last_layers={last_layers!r}: this model ({config.model_type}) has {count}.")
-    return range(count - last_layers, count)
+    if not isinstance(layers, int) or not 1 <= layers <= count:
+        raise SettingError(f"{setting}={layers!r}: this model ({config.model_type}) has {count}.")
 
 
 def list_layers(backbone: nn.Module) -> nn.ModuleList:

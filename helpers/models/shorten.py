@@ -10,9 +10,10 @@ from pathlib import Path
 from helpers.assets.hub_errors import explain_hub_errors
 from helpers.exceptions import SettingError
 from helpers.files import atomic_folder
+from helpers.models.frozen import require_layer_count
 from helpers.models.origins import find_origin, load_tokenizer, quiet_loading
 from helpers.models.saving import require_model_folder
-from helpers.models.weights import require_backbone
+from helpers.models.weights import open_config, require_backbone
 
 
 def keep_first_layers(model: str, layers: int, folder: str | Path, *, revision: str | None = None) -> Path:
@@ -44,14 +45,10 @@ def keep_first_layers(model: str, layers: int, folder: str | Path, *, revision: 
 
 def _cut_config(origin, layers: int):
     """Return the model's configuration for its first `layers`."""
-    from transformers import AutoConfig
-
-    with explain_hub_errors(origin.name, origin.location):
-        config = AutoConfig.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False)
-    count = config.num_hidden_layers
-    if not isinstance(layers, int) or not 1 <= layers <= count:
-        raise SettingError(f"layers={layers!r}: {origin.name!r} has {count}.")
+    config = open_config(origin)
+    require_layer_count(config, layers, setting="layers")
     config.num_hidden_layers = layers
-    for name in [name for name in vars(config) if name.endswith("layer_types")]:  # one entry per layer
-        setattr(config, name, (getattr(config, name) or [])[:layers] or None)
+    for name, types in list(vars(config).items()):
+        if name.endswith("layer_types") and types:  # one entry per layer
+            setattr(config, name, types[:layers])
     return config

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from helpers.exceptions import SettingError
-from helpers.models.origins import load_tokenizer
 from helpers.models.saving import load, save
 
 
@@ -24,9 +23,10 @@ def average_models(models: Sequence[str | Path], folder: str | Path) -> Path:
     """
     if len(models) < 2:
         raise SettingError(f"A mean needs at least two models, and here are {len(models)}: name more folders.")
-    (first, _, settings), *others = (load(model) for model in models)
+    first, tokenizer, settings = load(models[0])
     sums = {name: value.double() for name, value in _weights(models[0], first).items()}
-    for model, (other, _, own) in zip(models[1:], others, strict=True):
+    for model in models[1:]:  # one at a time: all of them may not fit into memory
+        other, _, own = load(model)
         weights = _weights(model, other)
         alike = own["label_names"] == settings["label_names"] and own["pooling"] == settings["pooling"]
         if not alike or {n: v.shape for n, v in weights.items()} != {n: v.shape for n, v in sums.items()}:
@@ -37,7 +37,7 @@ def average_models(models: Sequence[str | Path], folder: str | Path) -> Path:
             sums[name] += value
     first.load_state_dict({name: value / len(models) for name, value in sums.items()})
     first.config.thresholds = None
-    return save(first, load_tokenizer(models[0]), folder, max_length=settings["max_length"])
+    return save(first, tokenizer, folder, max_length=settings["max_length"])
 
 
 def _weights(model: str | Path, classifier) -> dict[str, torch.Tensor]:

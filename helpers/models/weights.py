@@ -30,6 +30,19 @@ ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 def read_config(origin: Origin, *, dropout: float | None = None):
     """Return the configuration object of a model, with what fine-tuning wants: no attention dropout (slow, and hidden
     dropout regularises enough), no cache; and `dropout`, if given, wherever the model has one."""
+    config = open_config(origin)
+    values = dict.fromkeys(ATTENTION_DROPOUTS, 0.0)
+    values |= {} if dropout is None else dict.fromkeys((*HIDDEN_DROPOUTS, *HEAD_DROPOUTS), dropout)
+    for name, value in values.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    config.use_cache = False
+    vars(config).pop("writing", None)  # of a model that wrote its labels; a head on top of it does not
+    return config
+
+
+def open_config(origin: Origin):
+    """Return the configuration object of a model as it was stored. Raises `AssetError` for a model that reads no texts."""
     from transformers import AutoConfig
 
     if origin.kind == "pooled":
@@ -39,13 +52,6 @@ def read_config(origin: Origin, *, dropout: float | None = None):
         with explain_hub_errors(origin.name, origin.location):  # code that comes with a model is never run
             config = AutoConfig.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False)
     _require_reader(origin, config)
-    values = dict.fromkeys(ATTENTION_DROPOUTS, 0.0)
-    values |= {} if dropout is None else dict.fromkeys((*HIDDEN_DROPOUTS, *HEAD_DROPOUTS), dropout)
-    for name, value in values.items():
-        if hasattr(config, name):
-            setattr(config, name, value)
-    config.use_cache = False
-    vars(config).pop("writing", None)  # of a model that wrote its labels; a head on top of it does not
     return config
 
 

@@ -101,14 +101,15 @@ def main() -> None:
     tokenizer = models.load_tokenizer(arguments.model)
     parts = {"train": train, "validation": corpus.splits["validation"]}
     encoded = {name: models.encode_split(part, tokenizer, LENGTH) for name, part in parts.items()}
-    truth, rows, found = encoded["validation"].labels, {}, []
+    truth, rows, found, saved = encoded["validation"].labels, {}, [], []
     print(f"{len(train):,} rows of train, {len(truth):,} of validation; {find_device()}")
     rows["words counted"] = judge(truth, count_words(corpus, train), corpus)
     folder = tempfile.TemporaryDirectory()
     for seed in arguments.seeds:
         start = time.perf_counter()
         classifier, seconds = train_once(corpus, encoded, arguments, seed)
-        models.save(classifier, tokenizer, f"{folder.name}/{seed}")
+        if arguments.soup:
+            saved.append(models.save(classifier, tokenizer, f"{folder.name}/{seed}"))
         p = answer(classifier, encoded)
         row = judge(truth, p, corpus) | {"training s": seconds, "all s": time.perf_counter() - start}
         print(f"seed {seed}:", pd.Series(row).round(4).to_dict(), flush=True)
@@ -118,7 +119,7 @@ def main() -> None:
     rows |= {"mean": seeds.mean(), "sd": seeds.std()}
     rows["the seeds' mean answer"] = judge(truth, np.mean(found, axis=0), corpus)
     if arguments.soup:
-        mean = models.average_models([f"{folder.name}/{seed}" for seed in arguments.seeds], f"{folder.name}/mean")
+        mean = models.average_models(saved, f"{folder.name}/mean")
         rows["the seeds' mean weights"] = judge(truth, answer(models.load(mean)[0], encoded), corpus)
     print(pd.DataFrame(rows).T.round(4).to_string())
 
