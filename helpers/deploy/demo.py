@@ -33,7 +33,8 @@ def weigh_words(predictor, text: str) -> list[tuple[str, float]]:
         columns = [predictor.label_names.index(name) for name in names]
         whole, *rest = predictor.predict_probabilities([text, *without])[:, columns].mean(axis=1)
         weights[places] = 100 * (whole - np.array(rest))
-    return [(piece, round(float(weight), 1)) for piece, weight in zip(pieces, weights, strict=True)]
+    shown = (weights.round(1) + 0.0).tolist()  # the sum turns a -0.0 into 0.0
+    return list(zip(pieces, shown, strict=True))
 
 
 def answer_text(predictor, text: str | None) -> tuple[dict[str, float], list[tuple[str, float]], str]:

@@ -1,7 +1,7 @@
 """Work that a step leaves out without computing anything else: each is a block, after which the classifier is as before.
 
 Most of a training step on a CPU is matrix products; they are fewer if nothing is computed that nobody reads. What each
-shortcut gains is measured by `tests/benchmarks/bench_shortcuts.py`. Taught in no notebook: what is trained is the same.
+shortcut gains is measured by `tests/benchmarks/bench_step.py`. Taught in no notebook: what is trained is the same.
 `fit` does not look at the first token alone: dropout would draw other numbers than in the loop of notebook 01.
 """
 

@@ -5,7 +5,8 @@
         --rate 1e-3 --batch 16 --epochs 2
     python tests/benchmarks/bench_accuracy.py semeval2018_ec --method lora --rate 1e-3      # the same model with LoRA
     python tests/benchmarks/bench_accuracy.py dair_emotion
-    python tests/benchmarks/bench_accuracy.py dair_emotion --soup --epochs 5 --batch 64 --rate 3e-4 --smoothing 0.1
+    python tests/benchmarks/bench_accuracy.py dair_emotion --soup --epochs 5 --batch 64 --rate 3e-4 --smoothing 0.1 \\
+        --schedule cosine_with_min_lr --seeds 0 1 2 3 4
 
 The folder holds files of train and validation: SemEval-2018 E-c (eleven 0/1 columns), dair-ai/emotion (text, label). The
 model trains on every row of train for a fixed number of epochs, and validation is scored once. Of several labels, it chooses
@@ -36,7 +37,7 @@ from helpers.device import find_device
 LENGTH = 96  # tokens, as in notebook 04
 DEFAULTS = {
     "model": "all-MiniLM-L6-v2", "method": "full", "pooling": "mean", "loss": "sqrt_pos_weight", "epochs": 3, "batch": 32,
-    "rate": 2e-4, "smoothing": 0.0,
+    "rate": 2e-4, "smoothing": 0.0, "schedule": "cosine",
 }  # fmt: skip
 
 
@@ -59,16 +60,24 @@ def train_once(corpus: data.LoadedData, encoded: dict, arguments, seed: int):
     """Return the classifier after its last epoch, and the seconds of the training's steps."""
     device, several = find_device(), corpus.multilabel
     how = {"method": arguments.method, "pooling": arguments.pooling, "multilabel": several, "device": device}
-    classifier = models.load_classifier(
-        arguments.model, corpus.label_names, seed=arguments.seeds[0] if arguments.soup else seed, **how
-    )
+    classifier = models.load_classifier(arguments.model, corpus.label_names, seed=0 if arguments.soup else seed, **how)
     own = {"epochs": arguments.epochs, "learning_rate": arguments.rate, "batch_size": arguments.batch}
-    config = training.TrainingConfig(**own, metric="epoch", seed=seed)
+    config = training.TrainingConfig(**own, schedule=arguments.schedule, metric="epoch", seed=seed)
     loss = torch.nn.CrossEntropyLoss(label_smoothing=arguments.smoothing)
     loss = training.make_loss(arguments.loss, encoded["train"].labels) if several else loss
     part = encoded["train"], encoded["validation"]
     result = training.fit(classifier, *part, config, device=device, loss_function=loss)
     return classifier, result.train_seconds
+
+
+def train_or_load(corpus: data.LoadedData, encoded: dict, tokenizer, arguments, seed: int, folder: Path):
+    """Return what `train_once` does; a classifier that an earlier call left in `folder` is read from there."""
+    if folder.exists():
+        return models.load(folder)[0], float("nan")
+    classifier, seconds = train_once(corpus, encoded, arguments, seed)
+    if arguments.soup or arguments.keep:
+        models.save(classifier, tokenizer, folder)
+    return classifier, seconds
 
 
 def answer(classifier, encoded: dict) -> np.ndarray:
@@ -96,6 +105,7 @@ def main() -> None:
     parser.add_argument(
         "--soup", action="store_true", help="the same first weights for all seeds, and the mean of their last"
     )
+    parser.add_argument("--keep", help="a folder for the trained models: a seed that is there is not trained again")
     arguments = parser.parse_args()
     corpus, train = read(arguments.folder)
     tokenizer = models.load_tokenizer(arguments.model)
@@ -104,12 +114,12 @@ def main() -> None:
     truth, rows, found, saved = encoded["validation"].labels, {}, [], []
     print(f"{len(train):,} rows of train, {len(truth):,} of validation; {find_device()}")
     rows["words counted"] = judge(truth, count_words(corpus, train), corpus)
-    folder = tempfile.TemporaryDirectory()
+    temporary = tempfile.TemporaryDirectory()
+    folder = Path(arguments.keep or temporary.name)
     for seed in arguments.seeds:
         start = time.perf_counter()
-        classifier, seconds = train_once(corpus, encoded, arguments, seed)
-        if arguments.soup:
-            saved.append(models.save(classifier, tokenizer, f"{folder.name}/{seed}"))
+        saved.append(folder / str(seed))
+        classifier, seconds = train_or_load(corpus, encoded, tokenizer, arguments, seed, saved[-1])
         p = answer(classifier, encoded)
         row = judge(truth, p, corpus) | {"training s": seconds, "all s": time.perf_counter() - start}
         print(f"seed {seed}:", pd.Series(row).round(4).to_dict(), flush=True)
@@ -119,7 +129,7 @@ def main() -> None:
     rows |= {"mean": seeds.mean(), "sd": seeds.std()}
     rows["the seeds' mean answer"] = judge(truth, np.mean(found, axis=0), corpus)
     if arguments.soup:
-        mean = models.average_models(saved, f"{folder.name}/mean")
+        mean = models.average_models(saved, f"{temporary.name}/mean")
         rows["the seeds' mean weights"] = judge(truth, answer(models.load(mean)[0], encoded), corpus)
     print(pd.DataFrame(rows).T.round(4).to_string())
 

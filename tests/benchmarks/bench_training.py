@@ -1,17 +1,19 @@
-"""How fast does the course train and predict? Four ways to fine-tune the same encoder on the same texts, one table.
+"""How fast does the course train and predict? Five ways to fine-tune the same encoder on the same texts, one table.
 
     python tests/benchmarks/bench_training.py [--model NAME] [--dataset FOLDER] [--examples 3200] [--epochs 2] [--batch 64]
                                               [--repeats 5]
 
 (a) a plain fp32 loop with every text padded to 300 tokens, (b) Hugging Face Trainer as it comes, (c) Trainer with its
-best flags (bf16 where the hardware has it, batches of like length, the same batch size), (d) `helpers.training.fit`; on a
-GPU also (e), `fit` without recorded steps (`training/graphs.py`): there, (d) includes the seconds that recording takes.
-All train the same classifier from the same first weights with the same learning rate, so that the scores can be
-compared: (b) to (d) on the same examples for the same epochs. (a) is timed on a few batches only and judged by speed
-alone. (c) and (d) take turns, `--repeats` times, each time with another seed. Each runs in a process of its own, so
-that its peak memory is its own. The last line is about prediction: one text at a time, and many.
+best flags (bf16 where the hardware has it, batches of like length, the same batch size), (d) `helpers.training.fit`, and
+(t), (c) with the classifier that the course loads; on a GPU also (e), `fit` without recorded steps
+(`training/graphs.py`): there, (d) includes the seconds that recording takes. (b) and (c) load the model as transformers
+does; the course's has no dropout in attention, and on a CPU a cheaper one elsewhere. So (d) against (c) is what changing
+over brings, (d) against (t) what the loop alone does. All train with the same learning rate, (b) to (t) on the same
+examples for the same epochs, so that the scores can be compared. (a) is timed on a few batches only and judged by speed
+alone. (c), (d) and (t) take turns, `--repeats` times, each time with another seed. Each runs in a process of its own,
+so that its peak memory is its own. The last line is about prediction: one text at a time, and many.
 
-On two CPU cores this takes 11 minutes; on a GPU, `--model ModernBERT-base --batch 32` is what notebook 01 trains there.
+On two CPU cores this takes 13 minutes; on a GPU, `--model ModernBERT-base --batch 32` is what notebook 01 trains there.
 
 The physical limit is the device's rate of matrix products, measured here at the model's own sizes: a transformer of P
 parameters outside the token table needs 6 P floating-point operations per token and training step.
@@ -33,7 +35,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from helpers import data, deploy, evaluation, models, training
 from helpers.assets import find_model
@@ -47,6 +49,7 @@ VARIANTS = {
     "a": "padded to 300, fp32 loop",
     "b": "Trainer as it comes",
     "c": "Trainer, best flags",
+    "t": "(c), our classifier",
     "d": "helpers.training.fit",
     "e": "fit, nothing recorded",
 }
@@ -65,7 +68,7 @@ def load(arguments):
 
 
 def load_classifier(arguments, label_names: list[str], **changes):
-    """Return the classifier that all variants begin with, of transformers' own class; `changes` are of the `Device`."""
+    """Return the classifier of the course, which is of transformers' own class; `changes` are of the `Device`."""
     device = dataclasses.replace(find_device(), **changes)
     return models.load_classifier(arguments.model, label_names, device=device, seed=arguments.seed)
 
@@ -99,13 +102,21 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def run_trainer(arguments, attention: str = "sdpa", **flags) -> dict:
-    """(b) and (c): Hugging Face Trainer; `flags` go to its TrainingArguments."""
+def load_plain(arguments, label_names: list[str], attention: str):
+    """Return the classifier as transformers loads it, with the dropout that the model comes with."""
+    torch.manual_seed(arguments.seed)
+    return AutoModelForSequenceClassification.from_pretrained(
+        find_model(arguments.model).location, num_labels=len(label_names), attn_implementation=attention
+    )
+
+
+def run_trainer(arguments, load_model=load_plain, attention: str = "sdpa", **flags) -> dict:
+    """(b), (c) and (t): Hugging Face Trainer; `flags` go to its TrainingArguments."""
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     corpus, tokenizer, encoded = load(arguments)
-    model = load_classifier(arguments, corpus.label_names, attention=attention)
+    model = load_model(arguments, corpus.label_names, attention=attention)
     train, validation = (
         Dataset.from_dict({"input_ids": e.input_ids, "label": e.labels.tolist(), "length": e.lengths.tolist()})
         for e in encoded.values()
@@ -136,12 +147,13 @@ def run_trainer_as_it_comes(arguments) -> dict:
     return run_trainer(arguments)
 
 
-def run_trainer_best(arguments) -> dict:
+def run_trainer_best(arguments, load_model=load_plain) -> dict:
     """(c): the same batch and schedule as (d), bf16 where the hardware has it, batches of like length; on a CPU eager
     attention, which is 2 to 5 % faster there. Batches of 32 and 128 were slower in its hands (211 and 180 against 216)."""
     bf16 = find_device().precision == "bf16"
     return run_trainer(
         arguments,
+        load_model,
         attention=find_device().attention,
         per_device_train_batch_size=arguments.batch,
         lr_scheduler_type="cosine",
@@ -151,6 +163,11 @@ def run_trainer_best(arguments) -> dict:
         use_cpu=find_device().kind == "cpu",
         train_sampling_strategy="group_by_length",
     )
+
+
+def run_trainer_with_ours(arguments) -> dict:
+    """(t): (c) with the course's classifier."""
+    return run_trainer_best(arguments, load_classifier)
 
 
 def run_fit(arguments) -> dict:
@@ -272,11 +289,14 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     runs = dict(
         zip(
-            "abcdep",
-            (run_padded_loop, run_trainer_as_it_comes, run_trainer_best, run_fit, run_fit_eagerly, run_prediction),
+            "abctdep",
+            (
+                run_padded_loop, run_trainer_as_it_comes, run_trainer_best, run_trainer_with_ours, run_fit, run_fit_eagerly,
+                run_prediction,
+            ),
             strict=True,
         )
-    )
+    )  # fmt: skip
     parser.add_argument("--variant", choices=runs)
     arguments = parser.parse_args()
     if arguments.variant:
@@ -287,7 +307,7 @@ def main() -> None:
     print(f"{device}; {name}, {arguments.examples} examples x {arguments.epochs} epochs")
     width = AutoConfig.from_pretrained(find_model(arguments.model).location).hidden_size
     fp32, bf16 = (matrix_rate(dtype, 1024, width) for dtype in (torch.float32, torch.bfloat16))
-    turns = [(v, 0) for v in "ab"] + [(v, seed) for seed in range(arguments.repeats) for v in "cd"]
+    turns = [(v, 0) for v in "ab"] + [(v, seed) for seed in range(arguments.repeats) for v in "ctd"]
     results: dict[str, list[dict]] = {}
     for variant, seed in turns + [("e", 0)] * (device.kind == "cuda"):
         results.setdefault(variant, []).append(measure(variant, arguments, seed))
