@@ -16,8 +16,7 @@ from helpers.models.classifier import ParameterCount
 # What may choose the best epoch; "loss" is minimised, "f1_then_loss" weighs both, "epoch" simply takes the last one.
 METRICS = ("f1_macro", "f1_micro", "f1_weighted", "accuracy", "loss", "f1_then_loss", "epoch")
 CLOSE_ENOUGH = 0.01  # macro F1 that "f1_then_loss" gives up for a lower loss
-SCHEDULES = ("cosine", "cosine_with_min_lr", "step")
-MIN_RATE = 0.1  # share of the peak at which "cosine_with_min_lr" ends
+SCHEDULES = ("cosine", "step")
 
 
 def pick_settings(cls, chosen, changes: dict) -> dict:
@@ -37,7 +36,7 @@ class TrainingConfig:
     max_tokens: int | None = None  # padded tokens per pass; a bigger batch takes several. None: see `choose_max_tokens`
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps; then the rate falls as the schedule says
-    schedule: str = "cosine"  # one of SCHEDULES: see `learning_rate_at`
+    schedule: str = "cosine"  # a half cosine to zero; or "step": times 0.9 after every epoch
     clip_norm: float = 1.0
     metric: str = "f1_macro"  # chooses the best epoch, on validation: one of METRICS
     patience: int | None = None  # stop after this many epochs without a better one
@@ -94,18 +93,14 @@ def learning_rate_at(step: int, steps_total: int, config: TrainingConfig) -> flo
     """Return the learning rate of `step` (from 0): a linear warm-up, then what `config.schedule` says.
 
     Warm-up keeps the random head's first, large gradients from disturbing the pretrained layers; the cosine is that
-    of Loshchilov & Hutter, *SGDR* (2017), without restarts, to zero. "cosine_with_min_lr", as transformers calls it, ends
-    at a tenth of the peak: the weights keep moving, so that several trainings have more to gain from the mean of theirs
-    (`models.average_models`). "step" is what PyTorch calls StepLR, by 0.9 per epoch.
+    of Loshchilov & Hutter, *SGDR* (2017), without restarts; "step" is what PyTorch calls StepLR, by 0.9 per epoch.
     """
     warmup = math.ceil(config.warmup * steps_total)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     if config.schedule == "step":
         return config.learning_rate * 0.9 ** (step * config.epochs // steps_total)
-    floor = MIN_RATE if config.schedule == "cosine_with_min_lr" else 0.0
-    cosine = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps_total - warmup)))
-    return config.learning_rate * (floor + (1 - floor) * cosine)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps_total - warmup)))
 
 
 def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -5,8 +5,7 @@
         --rate 1e-3 --batch 16 --epochs 2
     python tests/benchmarks/bench_accuracy.py semeval2018_ec --method lora --rate 1e-3      # the same model with LoRA
     python tests/benchmarks/bench_accuracy.py dair_emotion
-    python tests/benchmarks/bench_accuracy.py dair_emotion --soup --epochs 5 --batch 64 --rate 3e-4 --smoothing 0.1 \\
-        --schedule cosine_with_min_lr --seeds 0 1 2 3 4
+    python tests/benchmarks/bench_accuracy.py dair_emotion --soup --epochs 5 --batch 64 --rate 3e-4 --smoothing 0.1
 
 The folder holds files of train and validation: SemEval-2018 E-c (eleven 0/1 columns), dair-ai/emotion (text, label). The
 model trains on every row of train for a fixed number of epochs, and validation is scored once. Of several labels, it chooses
@@ -37,7 +36,7 @@ from helpers.device import find_device
 LENGTH = 96  # tokens, as in notebook 04
 DEFAULTS = {
     "model": "all-MiniLM-L6-v2", "method": "full", "pooling": "mean", "loss": "sqrt_pos_weight", "epochs": 3, "batch": 32,
-    "rate": 2e-4, "smoothing": 0.0, "schedule": "cosine",
+    "rate": 2e-4, "smoothing": 0.0,
 }  # fmt: skip
 
 
@@ -62,7 +61,7 @@ def train_once(corpus: data.LoadedData, encoded: dict, arguments, seed: int):
     how = {"method": arguments.method, "pooling": arguments.pooling, "multilabel": several, "device": device}
     classifier = models.load_classifier(arguments.model, corpus.label_names, seed=0 if arguments.soup else seed, **how)
     own = {"epochs": arguments.epochs, "learning_rate": arguments.rate, "batch_size": arguments.batch}
-    config = training.TrainingConfig(**own, schedule=arguments.schedule, metric="epoch", seed=seed)
+    config = training.TrainingConfig(**own, metric="epoch", seed=seed)
     loss = torch.nn.CrossEntropyLoss(label_smoothing=arguments.smoothing)
     loss = training.make_loss(arguments.loss, encoded["train"].labels) if several else loss
     part = encoded["train"], encoded["validation"]

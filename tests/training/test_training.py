@@ -20,7 +20,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import ARCHITECTURES, BF16, FP32, LABELS, build_models, toy_data
 from torch import nn
-from transformers import get_scheduler
 
 from helpers.device import autocast
 from helpers.evaluation.metrics import compute_metrics, decide, mean_loss, probabilities
@@ -184,18 +183,6 @@ def test_the_step_schedule_multiplies_the_rate_by_09_after_each_epoch():
     assert [learning_rate_at(step, 30, warmed_up) for step in range(5)] == pytest.approx(
         [0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1]
     )
-
-
-def test_the_cosine_with_a_minimum_falls_as_transformers_has_it():
-    config = TrainingConfig(learning_rate=0.1, warmup=0.1, schedule="cosine_with_min_lr")
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    theirs = get_scheduler("cosine_with_min_lr", optimizer, 10, 100, scheduler_specific_kwargs={"min_lr_rate": 0.1})
-    for step in range(101):
-        if step >= 10:  # their warm-up begins at a rate of 0, ours one step further
-            assert learning_rate_at(step, 100, config) == pytest.approx(theirs.get_last_lr()[0])
-        optimizer.step()
-        theirs.step()
-    assert learning_rate_at(100, 100, config) == pytest.approx(0.01)
 
 
 @each_architecture
