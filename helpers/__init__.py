@@ -21,6 +21,7 @@ warnings.filterwarnings("ignore", message="IProgress not found")
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 RUNNING = Path("/proc/loadavg")  # its fourth field: how many threads of this machine run or wait for a core now
+THREADS = Path("/proc/self/task")  # a folder per thread of this process; in its file `stat`, R means that it runs
 SHORT_SPIN = "1000"
 
 
@@ -38,11 +39,14 @@ def choose_spinning(busy: bool = False) -> None:
 
 
 def count_running(samples: int = 5, seconds: float = 0.004) -> float:
-    """Return how many threads of this machine are running, this one included: the median of several looks; 1 if unknown."""
+    """Return how many threads of this machine are running, this one included: the median of several looks; 1 if unknown.
+    This process's own others are left out: NumPy's spin for a while after its import, and nobody else needs that core."""
     looks = []
     for _ in range(samples):
         try:
-            looks.append(int(RUNNING.read_text().split()[3].split("/")[0]))
+            states = [file.read_text().rpartition(")")[2].split()[0] for file in THREADS.glob("*/stat")]
+            running = int(RUNNING.read_text().split()[3].split("/")[0])
+            looks.append(running - max(0, states.count("R") - 1))
         except (OSError, ValueError, IndexError):
             return 1
         time.sleep(seconds)

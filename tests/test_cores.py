@@ -15,6 +15,7 @@ def machine(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setattr(helpers, "RUNNING", tmp_path / "loadavg")
+    monkeypatch.setattr(helpers, "THREADS", tmp_path / "task")
 
     def run(threads: int) -> dict:
         (tmp_path / "loadavg").write_text(f"0.52 0.58 0.59 {threads}/467 31415\n")
@@ -32,6 +33,14 @@ def test_a_quiet_machine_is_left_as_it_is(machine):
 
 def test_beside_others_threads_spin_shortly(machine):
     assert machine(2) == {"GOMP_SPINCOUNT": helpers.SHORT_SPIN}
+
+
+def test_the_own_threads_are_no_neighbours(machine, tmp_path):
+    for number, state in enumerate("RRS"):  # this one, one that spins, one that sleeps
+        (tmp_path / "task" / str(number)).mkdir(parents=True)
+        (tmp_path / "task" / str(number) / "stat").write_text(f"{number} (python (3)) {state} 1 2 3")
+    assert machine(2) == {}
+    assert machine(3) == {"GOMP_SPINCOUNT": helpers.SHORT_SPIN}
 
 
 def test_who_says_that_others_will_compute_is_believed(machine):
