@@ -25,8 +25,8 @@ os.environ["COURSE_PROGRESS"] = "off"
 
 import numpy as np
 import torch
-from bench_training import REAL_DATA, matrix_rate
-from step_ways import BATCH, MAX_LENGTH, MODEL, WAYS, Step
+from bench_training import MAX_LENGTH, REAL_DATA, matrix_rate
+from step_ways import BATCH, MODEL, WAYS, Step
 from torch.profiler import ProfilerActivity, profile
 
 from helpers import data, models, training

@@ -8,13 +8,14 @@ from itertools import chain
 
 import numpy as np
 import torch
+from bench_training import MAX_LENGTH
 
 from helpers import models, training
 from helpers.device import autocast
 from helpers.models.classifier import backbone_of
 from helpers.models.shortcuts import first_token_only, occurring_words_only
 
-MODEL, BATCH, MAX_LENGTH = "all-MiniLM-L6-v2", 64, 128
+MODEL, BATCH = "all-MiniLM-L6-v2", 64
 
 
 class Step:
@@ -47,19 +48,21 @@ class Step:
 
     def update(self) -> None:
         """Clip the gradients, move the weights, forget the gradients."""
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        self.clip()
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+    def clip(self) -> None:
+        """Make the gradients shorter if they are too long."""
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
 
 
 class ForeachClipping(Step):
     """All gradients' lengths in one call, and all of them made shorter in one."""
 
-    def update(self) -> None:
-        """As `Step.update`."""
+    def clip(self) -> None:
+        """As `Step.clip`."""
         torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm, foreach=True)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
 
 class ForeachAdamW(ForeachClipping):
@@ -74,13 +77,11 @@ class ForeachAdamW(ForeachClipping):
 class ClippingInAdamW(Step):
     """The gradients are made shorter where AdamW reads them: one pass over them less."""
 
-    def update(self) -> None:
-        """As `Step.update`, up to rounding."""
+    def clip(self) -> None:
+        """Tell AdamW by how much: as `Step.clip`, up to rounding."""
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         self.optimizer.grad_scale = (norm / self.config.clip_norm).clamp(min=1.0)
         self.optimizer.found_inf = torch.zeros(())
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
 
 class Bf16Copy(Step):
@@ -114,25 +115,32 @@ class Compiled(Step):
         self.model = torch.compile(self.classifier, dynamic=True)
 
 
-class OccurringWordsOnly(Step):
+class InBlock(Step):
+    """A shortcut of the course; its block stays open, since the classifier is thrown away."""
+
+    def prepare(self) -> None:
+        """Enter the block."""
+        self.block = contextlib.ExitStack()
+        self.block.enter_context(self.shortcut())
+        self.model = self.classifier
+
+
+class OccurringWordsOnly(InBlock):
     """Only the rows of words that occur are trained, as `fit` does it."""
 
-    def prepare(self) -> None:
-        """The table stays reduced: the classifier is thrown away."""
-        words = [*chain.from_iterable(self.encoded.input_ids), self.encoded.pad_id]
-        self.block = contextlib.ExitStack()
-        self.block.enter_context(occurring_words_only(self.classifier, words))
-        self.model = self.classifier
+    def shortcut(self):
+        """Return the block."""
+        return occurring_words_only(
+            self.classifier, [*chain.from_iterable(self.encoded.input_ids), self.encoded.pad_id]
+        )
 
 
-class FirstTokenOnly(Step):
+class FirstTokenOnly(InBlock):
     """The last layer's feed-forward half for the first token alone, as prediction does it."""
 
-    def prepare(self) -> None:
-        """The hook stays: the classifier is thrown away."""
-        self.block = contextlib.ExitStack()
-        self.block.enter_context(first_token_only(self.classifier))
-        self.model = self.classifier
+    def shortcut(self):
+        """Return the block."""
+        return first_token_only(self.classifier)
 
 
 class Packed(Step):
